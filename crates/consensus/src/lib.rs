@@ -1,0 +1,1 @@
+//! Bitcoin's consensus rules as ordered lists with Bitcoin Core's reject reasons

@@ -1,0 +1,1 @@
+//! Deterministic, fully signed regtest chains with every standard spend type, for tests and benchmarks

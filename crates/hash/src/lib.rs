@@ -1,0 +1,125 @@
+//! Bitcoin's hash functions over plain byte slices.
+//!
+//! Every hash is returned as bytes in the order in which it was computed ("internal order"); the
+//! reversed hexadecimal that people read is made by the types of `caesure-wire`.
+//!
+//! ```
+//! let digest = caesure_hash::sha256d(b"hello");
+//! assert_eq!(digest[..4], [0x95, 0x95, 0xc9, 0xdf]);
+//! ```
+//!
+//! What is here: SHA-256 with a midstate that can be cloned ([`Sha256`]), double SHA-256
+//! ([`sha256d`]), HASH160, RIPEMD-160, SHA-1, BIP-0340 tagged hashes ([`Sha256::tagged`]), the merkle
+//! root with detection of duplicated nodes ([`merkle_root`]), and the set hash [`MuHash3072`]. The
+//! compression functions are those of the RustCrypto crates, which choose CPU instructions at run
+//! time. No I/O, no state, `no_std` with `alloc`.
+
+#![no_std]
+
+extern crate alloc;
+
+mod merkle;
+mod muhash;
+
+pub use merkle::merkle_root;
+pub use muhash::MuHash3072;
+
+use sha2::Digest;
+
+/// A SHA-256 computation in progress; cloning it saves a midstate.
+#[derive(Clone, Debug, Default)]
+pub struct Sha256(sha2::Sha256);
+
+impl Sha256 {
+    /// Begins a hash.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Begins a tagged hash: the state after `SHA256(tag) || SHA256(tag)`. Spec: BIP-0340.
+    #[must_use]
+    pub fn tagged(tag: &str) -> Self {
+        let tag = sha256(tag.as_bytes());
+        Self::new().chain(&tag).chain(&tag)
+    }
+
+    /// Appends bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Appends bytes and returns the state.
+    #[must_use]
+    pub fn chain(mut self, bytes: &[u8]) -> Self {
+        self.update(bytes);
+        self
+    }
+
+    /// Returns the hash of all that was appended.
+    #[must_use]
+    pub fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+
+    /// Returns the hash of the hash of all that was appended.
+    #[must_use]
+    pub fn finish_double(self) -> [u8; 32] {
+        sha256(&self.finish())
+    }
+}
+
+/// SHA-256.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    sha2::Sha256::digest(bytes).into()
+}
+
+/// SHA-256 of SHA-256, the hash of headers, transactions and merkle nodes.
+#[must_use]
+pub fn sha256d(bytes: &[u8]) -> [u8; 32] {
+    sha256(&sha256(bytes))
+}
+
+/// RIPEMD-160.
+#[must_use]
+pub fn ripemd160(bytes: &[u8]) -> [u8; 20] {
+    ripemd::Ripemd160::digest(bytes).into()
+}
+
+/// RIPEMD-160 of SHA-256, the hash of public keys and redeem scripts.
+#[must_use]
+pub fn hash160(bytes: &[u8]) -> [u8; 20] {
+    ripemd160(&sha256(bytes))
+}
+
+/// SHA-1, which only the opcode `OP_SHA1` still needs.
+#[must_use]
+pub fn sha1(bytes: &[u8]) -> [u8; 20] {
+    sha1::Sha1::digest(bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_answers() {
+        assert_eq!(sha256(b"")[..4], [0xe3, 0xb0, 0xc4, 0x42]);
+        assert_eq!(sha1(b"abc")[..4], [0xa9, 0x99, 0x3e, 0x36]);
+        assert_eq!(ripemd160(b"abc")[..4], [0x8e, 0xb2, 0x08, 0xf7]);
+        assert_eq!(hash160(b"")[..4], [0xb4, 0x72, 0xa2, 0x66]);
+    }
+
+    #[test]
+    fn a_midstate_continues_where_it_was_cloned() {
+        let mid = Sha256::new().chain(b"ab");
+        assert_eq!(mid.clone().chain(b"c").finish(), sha256(b"abc"));
+        assert_eq!(mid.chain(b"c").finish_double(), sha256d(b"abc"));
+        let tag = sha256(b"TapLeaf");
+        assert_eq!(
+            Sha256::tagged("TapLeaf").finish(),
+            Sha256::new().chain(&tag).chain(&tag).finish()
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! Bitcoin's consensus serialization: bytes, not rules.
+//!
+//! [`Block`] and [`Tx`] are views: they walk complete bytes once, remember where each part lies in
+//! one arena, and hand out slices. They take any `B: AsRef<[u8]>`, so a mapped file is read without
+//! a copy and a worker can own its block. [`Transaction`] is the owned type, to build and to change
+//! a transaction; [`Transaction::encode`] gives the bytes that a view reads.
+//!
+//! ```
+//! use caesure_wire::{OutPoint, Transaction, Tx, TxIn, TxOut};
+//!
+//! let tx = Transaction {
+//!     version: 2,
+//!     inputs: vec![TxIn { prevout: OutPoint::NULL, script_sig: vec![0x51, 0x51], ..TxIn::default() }],
+//!     outputs: vec![TxOut { value: 5_000_000_000, script_pubkey: vec![0x51] }],
+//!     lock_time: 0,
+//! };
+//! let parsed = Tx::parse(tx.encode())?;
+//! assert!(parsed.view().is_coinbase());
+//! assert_eq!(parsed.view().output(0).value, 5_000_000_000);
+//! assert_eq!(Tx::parse(&[2, 0, 0, 0][..]).unwrap_err().to_string(), "data ends at byte 4, inside a field");
+//! # Ok::<(), caesure_wire::DecodeError>(())
+//! ```
+//!
+//! Decoding is total: any bytes give a value or a [`DecodeError`] that names the byte, and no memory
+//! is reserved for a length that is only claimed. What Core's decoder accepts is accepted, so a
+//! decoded transaction can still break every rule; the rules are in `caesure-consensus`.
+//!
+//! Hashes are kept in internal order; their `Display` and `FromStr` are the reversed hexadecimal
+//! that people use. Sources: BIP-0144; Core's `serialize.h`, `primitives/transaction.h`,
+//! `primitives/block.h`. The P2P messages are not here yet.
+
+#![no_std]
+
+extern crate alloc;
+
+mod block;
+mod compact_size;
+mod error;
+mod hashes;
+mod header;
+mod reader;
+mod transaction;
+mod tx;
+
+pub use block::{Block, encode_block};
+pub use compact_size::{MAX_SIZE, push_compact_size};
+pub use error::DecodeError;
+pub use hashes::{BlockHash, MerkleRoot, ParseHashError, Txid, Wtxid};
+pub use header::Header;
+pub use reader::Reader;
+pub use transaction::{OutPoint, Transaction, TxIn, TxOut};
+pub use tx::{InputView, OutputView, Tx, TxView, Witness};

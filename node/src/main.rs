@@ -1,0 +1,3 @@
+//! The program `caesure`, which does nothing yet.
+
+fn main() {}
