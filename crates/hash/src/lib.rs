@@ -26,6 +26,10 @@ pub use muhash::MuHash3072;
 
 use sha2::Digest;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// A SHA-256 computation in progress; cloning it saves a midstate.
 #[derive(Clone, Debug, Default)]
 pub struct Sha256(sha2::Sha256);

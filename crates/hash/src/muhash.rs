@@ -54,7 +54,10 @@ impl MuHash3072 {
 #[derive(Clone, Debug)]
 struct Num3072([u64; LIMBS]);
 
-#[expect(clippy::cast_possible_truncation, reason = "limb arithmetic keeps the low half on purpose")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "limb arithmetic keeps the low half on purpose"
+)]
 impl Num3072 {
     const ONE: Self = {
         let mut limbs = [0; LIMBS];
@@ -76,7 +79,8 @@ impl Num3072 {
         for (i, &a) in self.0.iter().enumerate() {
             let mut carry = 0u64;
             for (j, &b) in other.0.iter().enumerate() {
-                let sum = u128::from(a) * u128::from(b) + u128::from(wide[i + j]) + u128::from(carry);
+                let sum =
+                    u128::from(a) * u128::from(b) + u128::from(wide[i + j]) + u128::from(carry);
                 wide[i + j] = sum as u64;
                 carry = (sum >> 64) as u64;
             }

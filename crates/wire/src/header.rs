@@ -27,11 +27,13 @@ impl Header {
     /// Reads a header from 80 bytes.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Self {
-        let hash = |at: usize| *bytes[at..].first_chunk().expect("80 bytes hold both hashes");
+        let (mut prev_block, mut merkle_root) = ([0; 32], [0; 32]);
+        prev_block.copy_from_slice(&bytes[4..36]);
+        merkle_root.copy_from_slice(&bytes[36..68]);
         Self {
             version: LittleEndian::read_i32(&bytes[0..]),
-            prev_block: BlockHash(hash(4)),
-            merkle_root: MerkleRoot(hash(36)),
+            prev_block: BlockHash(prev_block),
+            merkle_root: MerkleRoot(merkle_root),
             time: LittleEndian::read_u32(&bytes[68..]),
             bits: LittleEndian::read_u32(&bytes[72..]),
             nonce: LittleEndian::read_u32(&bytes[76..]),

@@ -52,7 +52,9 @@ impl<'a> Reader<'a> {
     /// [`DecodeError::UnexpectedEnd`] when too few bytes are left.
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        Ok(*self.bytes(N)?.first_chunk().expect("the slice has N bytes"))
+        let mut array = [0; N];
+        array.copy_from_slice(self.bytes(N)?);
+        Ok(array)
     }
 
     /// Takes a byte.

@@ -1,6 +1,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use byteorder::{ByteOrder, LittleEndian};
 use caesure_hash::sha256d;
 
 use crate::{Txid, push_compact_size};
@@ -32,11 +33,9 @@ impl OutPoint {
     /// Reads an outpoint from 36 bytes.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 36]) -> Self {
-        let (txid, vout) = bytes.split_first_chunk().expect("36 bytes hold a txid");
-        Self {
-            txid: Txid(*txid),
-            vout: u32::from_le_bytes(vout.try_into().expect("36 less 32 bytes")),
-        }
+        let mut txid = [0; 32];
+        txid.copy_from_slice(&bytes[..32]);
+        Self { txid: Txid(txid), vout: LittleEndian::read_u32(&bytes[32..]) }
     }
 }
 
