@@ -1,0 +1,169 @@
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use crate::mapping;
+
+/// A mapped file's pages are given back in pieces of this many bytes, so that memory does not grow
+/// with the file.
+const RELEASE_SIZE: usize = 16 << 20;
+
+/// The length in bytes of Bitcoin Core's obfuscation key.
+pub(crate) const KEY_SIZE: usize = 8;
+/// With how many zero bytes the size of a block can begin in native form, which is below 2^24.
+pub(crate) const BLANKS_IN_SIZE: usize = 2;
+/// How much a search looks at in one step.
+const STEP: usize = 1 << 16;
+
+/// The bytes of one file or stream, in which a reader moves forward.
+pub(crate) struct Window {
+    source: Source,
+    key: [u8; KEY_SIZE],
+    scratch: Vec<u8>,
+}
+
+enum Source {
+    Map(Arc<Mmap>),
+    Stream { stream: Box<dyn Read + Send>, buffer: Vec<u8>, start: u64 },
+}
+
+impl Window {
+    /// Looks at a mapped file, whose bytes are combined with `key`, repeated from the file's start.
+    pub(crate) fn map(file: &File, key: [u8; KEY_SIZE]) -> io::Result<Self> {
+        let source = Source::Map(Arc::new(mapping::map(file)?));
+        Ok(Self { source, key, scratch: Vec::new() })
+    }
+
+    /// Looks at a stream, which need not end and is read once.
+    pub(crate) fn stream(stream: impl Read + Send + 'static) -> Self {
+        let stream = Box::new(BufReader::with_capacity(STEP, stream));
+        let source = Source::Stream { stream, buffer: Vec::new(), start: 0 };
+        Self { source, key: [0; KEY_SIZE], scratch: Vec::new() }
+    }
+
+    /// Returns up to `count` bytes from `at` on, fewer only at the end. A stream forgets all before
+    /// `at`, and holds no more than `count` bytes and as many again.
+    pub(crate) fn get(&mut self, at: u64, count: usize) -> io::Result<&[u8]> {
+        let bytes = match &mut self.source {
+            Source::Map(map) => {
+                let start = usize::try_from(at).map_or(map.len(), |at| at.min(map.len()));
+                &map[start..start.saturating_add(count).min(map.len())]
+            }
+            Source::Stream { stream, buffer, start } => {
+                let mut skipped = usize::try_from(at - *start).map_err(io::Error::other)?;
+                if buffer.len() <= 2 * skipped {
+                    assert!(skipped <= buffer.len(), "a reader moves over what it saw");
+                    buffer.drain(..skipped);
+                    *start = at;
+                    skipped = 0;
+                }
+                let missing = (skipped + count).saturating_sub(buffer.len());
+                stream.take(missing as u64).read_to_end(buffer)?;
+                &buffer[skipped.min(buffer.len())..(skipped + count).min(buffer.len())]
+            }
+        };
+        if self.key == [0; KEY_SIZE] {
+            return Ok(bytes);
+        }
+        self.scratch.clear();
+        self.scratch.extend_from_slice(bytes);
+        let key = key_at(&self.key, at);
+        let (chunks, rest) = self.scratch.as_chunks_mut();
+        for chunk in chunks {
+            *chunk = (u64::from_le_bytes(*chunk) ^ u64::from_le_bytes(key)).to_le_bytes();
+        }
+        rest.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+        Ok(&self.scratch)
+    }
+
+    /// Returns whether bytes that stand at `at` are zero in the file itself.
+    pub(crate) fn is_blank(key: &[u8; KEY_SIZE], at: u64, bytes: &[u8]) -> bool {
+        bytes.iter().zip(key_at(key, at).into_iter().cycle()).all(|(byte, key)| *byte == key)
+    }
+
+    /// Returns where the zeros that begin at `at` end, and whether the file does.
+    pub(crate) fn blank_end(&mut self, mut at: u64) -> io::Result<(u64, bool)> {
+        let key = self.key;
+        loop {
+            let chunk = self.get(at, STEP)?;
+            let mut keyed = chunk.iter().zip(key_at(&key, at).into_iter().cycle());
+            if let Some(i) = keyed.position(|(byte, key)| *byte != key) {
+                return Ok((at + i as u64, false));
+            }
+            if chunk.len() < STEP {
+                return Ok((at + chunk.len() as u64, true));
+            }
+            // A stream keeps the zeros with which a size in native form may begin.
+            at += (STEP - BLANKS_IN_SIZE) as u64;
+        }
+    }
+
+    /// Returns the first place from `at` on whose `size` bytes are accepted, or the end.
+    pub(crate) fn search(
+        &mut self,
+        mut at: u64,
+        size: usize,
+        is_accepted: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<(u64, bool)> {
+        loop {
+            let chunk = self.get(at, STEP + size)?;
+            if chunk.len() < size {
+                return Ok((at + chunk.len() as u64, true));
+            }
+            if let Some(i) = chunk.windows(size).position(&is_accepted) {
+                return Ok((at + i as u64, false));
+            }
+            at += (chunk.len() - size + 1) as u64;
+        }
+    }
+
+    /// Takes the bytes of one record, without a copy where the file is mapped as it is. The pages of
+    /// records far behind are given back.
+    pub(crate) fn take(&mut self, at: u64, size: usize) -> io::Result<RecordBytes> {
+        let start = usize::try_from(at).map_err(io::Error::other)?;
+        if let Source::Map(map) = &self.source
+            && start / RELEASE_SIZE != (start + size) / RELEASE_SIZE
+        {
+            mapping::release(map, start - start % RELEASE_SIZE, start)?;
+        }
+        if let (Source::Map(map), true) = (&self.source, self.key == [0; KEY_SIZE]) {
+            return Ok(RecordBytes(Bytes::Mapped { map: map.clone(), start, end: start + size }));
+        }
+        Ok(RecordBytes(Bytes::Owned(self.get(at, size)?.to_vec())))
+    }
+
+    /// Returns a second window on the same mapped bytes; a stream has none.
+    pub(crate) fn again(&self) -> Option<Self> {
+        let Source::Map(map) = &self.source else { return None };
+        Some(Self { source: Source::Map(map.clone()), key: self.key, scratch: Vec::new() })
+    }
+}
+
+/// The key as it stands at the file's byte `at`.
+fn key_at(key: &[u8; KEY_SIZE], at: u64) -> [u8; KEY_SIZE] {
+    let mut key = *key;
+    key.rotate_left(usize::try_from(at % KEY_SIZE as u64).expect("a remainder of 8"));
+    key
+}
+
+/// The bytes of one raw block: a part of a mapped file, or a copy. Cloning a mapped part is cheap,
+/// and it stays readable when the reader is gone.
+#[derive(Clone, Debug)]
+pub struct RecordBytes(Bytes);
+
+#[derive(Clone, Debug)]
+enum Bytes {
+    Mapped { map: Arc<Mmap>, start: usize, end: usize },
+    Owned(Vec<u8>),
+}
+
+impl AsRef<[u8]> for RecordBytes {
+    fn as_ref(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Mapped { map, start, end } => &map[*start..*end],
+            Bytes::Owned(bytes) => bytes,
+        }
+    }
+}
