@@ -1,0 +1,111 @@
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use caesure_blockstore::{BlockStore, Cut, DamagedRecord, OpenReport};
+use caesure_consensus::{HeaderId, HeaderTree, Params};
+use caesure_ledger::{Ledger, genesis_info};
+use caesure_wire::{BlockHash, Header};
+
+use crate::chain::{Chain, Store};
+use crate::{Error, clock, truncate};
+
+/// What a command does with the base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Stores blocks; one process at a time.
+    Write,
+    /// Changes nothing.
+    Read,
+    /// Changes nothing, and builds the set anew in memory.
+    ReadFromGenesis,
+}
+
+/// Opens the base's block store and ledger and reads all stored headers.
+pub(crate) fn open_chain(
+    folder: &Path,
+    params: Params,
+    access: Access,
+    horizon: u32,
+    threads: usize,
+) -> Result<Chain, Error> {
+    let params = Arc::new(params);
+    let mut store = match access {
+        Access::Write => {
+            fs::create_dir_all(folder).map_err(Error::io(folder))?;
+            let (mut store, report) = BlockStore::open(folder, params.magic)?;
+            truncate::resume(&mut store, folder, params.magic)?;
+            describe(folder, &report);
+            Store::Writer(store)
+        }
+        Access::Read | Access::ReadFromGenesis => {
+            Store::Reader(BlockStore::open_read_only(folder, params.magic)?)
+        }
+    };
+    let entries = store.reader().entries().map(|entry| entry.map(|entry| entry.header));
+    let mut headers = entries.collect::<Result<Vec<Header>, _>>()?;
+    let is_foreign =
+        |header: &Header| header.prev_block == BlockHash::ZERO && *header != params.genesis;
+    if headers.iter().any(is_foreign) {
+        let network = params.network.name();
+        return Err(Error::OtherGenesis { folder: folder.to_owned(), network });
+    }
+    if let Store::Writer(store) = &mut store {
+        store.append(&params.genesis_block(), &params.genesis_hash)?;
+    }
+    let tree = HeaderTree::new(&params);
+    let genesis = genesis_info(&params, &tree);
+    let ledger = if access == Access::ReadFromGenesis {
+        Ledger::in_memory(genesis, horizon)
+    } else {
+        let mut read_block = |hash: &BlockHash| store.find(hash);
+        let is_writer = access == Access::Write;
+        let (ledger, report) =
+            Ledger::open(folder, &params, genesis, horizon, is_writer, &mut read_block)?;
+        if report.was_rebuilt {
+            eprintln!("the block file is shorter than the ledger, which stepped back to it");
+        }
+        if 0 < report.torn_bytes {
+            eprintln!("cut {} bytes of an unfinished record from the journal", report.torn_bytes);
+        }
+        ledger
+    };
+    let mut chain = Chain::new(params, tree, store, ledger, threads);
+    // The oldest are taken first, from the end.
+    headers.reverse();
+    chain.accept_stored(headers, clock::unix_time());
+    Ok(chain)
+}
+
+fn describe(folder: &Path, report: &OpenReport) {
+    let file = folder.join("blocks.bin");
+    if let Some(Cut { position, bytes, fault }) = report.cut {
+        let file = file.display();
+        eprintln!("cut {bytes} bytes from the end of {file}, at offset {position}: {fault}");
+    }
+    for DamagedRecord { position, hash, fault } in &report.damaged {
+        let file = file.display();
+        eprintln!("{file} at offset {position}, block {hash}: {fault}; import the block again");
+    }
+}
+
+/// Finds a block by hash, by height on the tip's branch, or as `tip` or `tip-N`.
+pub(crate) fn find_block(chain: &Chain, text: &str) -> Result<HeaderId, Error> {
+    let tip = chain.ledger.tip();
+    let tree = &chain.tree;
+    let tip_id = tree.find(&tip.info().hash).expect("the tip's header is in the tree");
+    let at_height = |height| tree.ancestor(tip_id, height);
+    let found = match text.strip_prefix("tip") {
+        Some("") => Some(tip_id),
+        Some(rest) => rest
+            .strip_prefix('-')
+            .and_then(|back| back.parse::<u32>().ok())
+            .and_then(|back| tip.info().height.checked_sub(back))
+            .and_then(at_height),
+        None => match text.parse::<u32>() {
+            Ok(height) => at_height(height),
+            Err(_) => text.parse().ok().and_then(|hash| tree.find(&hash)),
+        },
+    };
+    found.ok_or_else(|| Error::NoSuchBlock(text.to_owned()))
+}

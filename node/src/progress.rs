@@ -1,0 +1,71 @@
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+
+use crate::chain::Chain;
+use crate::{Error, clock};
+
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A bar when standard error is a terminal, a line a second elsewhere.
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    total: u64,
+    start: Instant,
+    shown: Instant,
+}
+
+impl Progress {
+    /// `total` is in the unit of [`show`](Self::show)'s `done`; 0 when it is not known.
+    pub(crate) fn new(total: u64) -> Self {
+        let start = clock::instant();
+        let bar = stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{bar:32} {percent:>3}% {msg}");
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(total.max(1)).with_style(style)
+        });
+        Self { bar, total, start, shown: start }
+    }
+
+    pub(crate) fn seconds(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
+    /// Shows how far the chain is, if it is time; then other processes may see it too.
+    pub(crate) fn show(&mut self, done: u64, chain: &mut Chain) -> Result<(), Error> {
+        let (height, counts) = (chain.tip_height(), &chain.counts);
+        let interval = self.bar.as_ref().map_or(LINE_INTERVAL, |_| LINE_INTERVAL / 10);
+        if self.shown.elapsed() < interval {
+            return Ok(());
+        }
+        self.shown = clock::instant();
+        let seconds = self.seconds();
+        #[expect(clippy::cast_precision_loss, reason = "rates for the eye")]
+        let (rate, signatures) =
+            (counts.bytes as f64 / 1e6 / seconds, counts.signatures as f64 / seconds);
+        let mut line = format!(
+            "{} blocks, height {height}, {rate:.1} MB/s, {signatures:.0} signatures/s",
+            counts.connected,
+        );
+        if 0 < done && done <= self.total {
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let left = seconds * ((self.total - done) as f64 / done as f64);
+            line += &format!(", {} left", HumanDuration(Duration::from_secs_f64(left)));
+        }
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(done);
+                bar.set_message(line);
+            }
+            None => eprintln!("{line}"),
+        }
+        chain.sync()
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

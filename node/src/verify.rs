@@ -1,0 +1,85 @@
+use std::fs::File;
+use std::io::{BufWriter, Write};
+
+use caesure_text::hex;
+use serde_json::json;
+
+use crate::args::{Common, Verify};
+use crate::chain::{Chain, OnScriptFault};
+use crate::import::{describe, outcome, stop_flag};
+use crate::opening::{Access, open_chain};
+use crate::progress::Progress;
+use crate::{Error, Outcome, base, report};
+
+pub(crate) fn run(common: &Common, options: &Verify) -> Result<Outcome, Error> {
+    let folder = base::network_folder(common.base.as_deref(), common.network())?;
+    let (horizon, threads) = (options.validation.horizon, options.validation.threads());
+    let params = common.params();
+    let mut chain = open_chain(&folder, params, Access::ReadFromGenesis, horizon, threads)?;
+    chain.stop = stop_flag()?;
+    chain.on_script_fault = Some(fault_writer(options)?);
+    let best = chain.best_complete().ok_or_else(|| Error::EmptyBase(folder.clone()))?;
+    let total = chain.tree.height(best);
+    let mut progress = Progress::new(total.into());
+    for height in 1..=total {
+        if chain.is_stopped() {
+            break;
+        }
+        let id = chain.tree.ancestor(best, height).expect("the best chain has every height");
+        chain.offer_stored(id)?;
+        progress.show(height.into(), &mut chain)?;
+    }
+    chain.drain()?;
+    progress.finish();
+    Ok(result(&chain, total, &progress, common))
+}
+
+/// Writes the inputs whose script fails, in the original's form, into a file that is made by the
+/// first of them.
+fn fault_writer(options: &Verify) -> Result<OnScriptFault, Error> {
+    let path = options.fails.clone();
+    let mut file: Option<BufWriter<File>> = None;
+    Ok(Box::new(move |scripts, faults| {
+        let file = match &mut file {
+            Some(file) => file,
+            None => file.insert(BufWriter::new(File::create(&path).map_err(Error::io(&path))?)),
+        };
+        for fault in faults {
+            let block = &scripts.body.block;
+            let tx = block.tx(fault.tx);
+            let coin = Chain::prevouts_of(scripts, fault.tx)[fault.input].as_ref();
+            let script = coin.map_or_else(String::new, |coin| hex::encode(&coin.script_pubkey));
+            let (txid, bytes) = (scripts.body.txids[fault.tx], hex::encode(tx.bytes()));
+            let (input, time) = (fault.input, block.header().time);
+            writeln!(file, "#{txid} {}\n{script} {bytes} {input} {time}", fault.error)
+                .and_then(|()| file.flush())
+                .map_err(Error::io(&path))?;
+        }
+        Ok(())
+    }))
+}
+
+fn result(chain: &Chain, total: u32, progress: &Progress, common: &Common) -> Outcome {
+    let counts = &chain.counts;
+    if let Some(refusal) = &counts.first_invalid {
+        eprintln!("invalid block: {}", describe(refusal));
+    }
+    let tip = *chain.ledger.tip().info();
+    report(
+        common,
+        &json!({
+            "blocks_stored": total,
+            "blocks_connected": counts.connected,
+            "blocks_invalid": counts.invalid,
+            "damaged": counts.damaged.len(),
+            "txs": counts.txs,
+            "inputs": counts.inputs,
+            "signatures": counts.signatures,
+            "seconds": progress.seconds(),
+            "height": tip.height,
+            "bestblock": tip.hash.to_string(),
+            "stopped": chain.is_stopped(),
+        }),
+    );
+    outcome(chain)
+}

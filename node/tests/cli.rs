@@ -1,0 +1,487 @@
+//! The program as its user meets it: files good and bad, stops, crashes, exit statuses.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test may fail loudly")]
+
+use std::fs;
+use std::io::{BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const REGTEST: [u8; 4] = [0xfa, 0xbf, 0xb5, 0xda];
+
+/// A folder with a generated chain of 130 blocks, where commands run on the base `base`.
+struct World {
+    dir: TempDir,
+    blocks: Vec<Vec<u8>>,
+}
+
+struct Ran {
+    status: i32,
+    json: Value,
+    stderr: String,
+}
+
+impl World {
+    fn new(txs: u32, forks: u32) -> Self {
+        let pool = 60 + txs / 2;
+        let options =
+            caesure_generate::Options { blocks: 130, txs, pool, forks, ..Default::default() };
+        let mut blocks = Vec::new();
+        let mut emit = |block: &[u8]| {
+            blocks.push(block.to_vec());
+            Ok(())
+        };
+        caesure_generate::generate(&options, &mut emit).unwrap();
+        let world = Self { dir: tempfile::tempdir().unwrap(), blocks };
+        world.write("chain.dat", &frame(&world.blocks));
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_caesure"));
+        command.current_dir(self.dir.path()).env("CAESURE_BASE", "base").arg("--json");
+        if !words.contains(&"--network") {
+            command.args(["--network", "regtest"]);
+        }
+        command.args(words);
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Ran {
+        ran(&self.command(words).output().unwrap())
+    }
+
+    /// Runs a command that must end well.
+    fn done(&self, words: &[&str]) -> Value {
+        let run = self.run(words);
+        assert_eq!(run.status, 0, "{words:?}: {}", run.stderr);
+        run.json
+    }
+
+    fn start(&self, words: &[&str]) -> Child {
+        self.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn start_piped(&self, words: &[&str]) -> Child {
+        let mut command = self.command(words);
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        piped.spawn().unwrap()
+    }
+
+    /// The set after an import of the whole file with no incident.
+    fn expected(&self) -> Value {
+        let run = self.done(&["-b", "undisturbed", "import", "chain.dat"]);
+        assert_eq!(run["height"], 130);
+        self.done(&["-b", "undisturbed", "utxo", "info"])
+    }
+}
+
+fn ran(output: &Output) -> Ran {
+    let stdout = String::from_utf8(output.stdout.clone()).unwrap();
+    let json = stdout.lines().last().and_then(|line| serde_json::from_str(line).ok());
+    Ran {
+        status: output.status.code().unwrap(),
+        json: json.unwrap_or_default(),
+        stderr: String::from_utf8(output.stderr.clone()).unwrap(),
+    }
+}
+
+fn record(magic: [u8; 4], block: &[u8]) -> Vec<u8> {
+    [&magic[..], &u32::try_from(block.len()).unwrap().to_le_bytes(), block].concat()
+}
+
+fn frame(blocks: &[Vec<u8>]) -> Vec<u8> {
+    blocks.iter().flat_map(|block| record(REGTEST, block)).collect()
+}
+
+#[test]
+fn an_import_goes_on_after_kill_9_at_any_moment() {
+    let world = World::new(1500, 2);
+    let expected = world.expected();
+    let mut kills = 0;
+    for step in 0..40 {
+        let mut child = world.start(&["import", "--par", "2", "chain.dat"]);
+        sleep(Duration::from_millis(5 + 12 * step));
+        child.kill().unwrap();
+        kills += u32::from(child.wait().unwrap().code().is_none());
+        world.done(&["utxo", "info"]);
+    }
+    world.done(&["import", "chain.dat"]);
+    assert_eq!(world.done(&["utxo", "info"]), expected);
+    let verified = world.done(&["verify"]);
+    assert_eq!(
+        (&verified["blocks_connected"], &verified["blocks_invalid"]),
+        (&130.into(), &0.into())
+    );
+    println!("{kills} of 40 imports were killed before their end");
+    assert!(0 < kills);
+}
+
+#[test]
+fn a_signal_stops_an_import_and_the_next_one_goes_on() {
+    let world = World::new(1500, 0);
+    let expected = world.expected();
+    let mut child = world.start(&["import", "--par", "1", "chain.dat"]);
+    sleep(Duration::from_millis(150));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let status = child.wait().unwrap().code().unwrap();
+    assert!([0, 130].contains(&status), "exit status {status}");
+    world.done(&["import", "chain.dat"]);
+    assert_eq!(world.done(&["utxo", "info"]), expected);
+}
+
+#[test]
+fn blocks_in_any_order_in_files_and_on_standard_input_give_the_same_set() {
+    let world = World::new(200, 2);
+    let expected = world.expected();
+    let mut shuffled = world.blocks.clone();
+    shuffled[1..].reverse();
+    for step in 1..shuffled.len() / 2 {
+        shuffled.swap(step, 1 + step * 7 % 61);
+    }
+    world.write("shuffled.dat", &frame(&shuffled));
+    assert_eq!(world.done(&["import", "shuffled.dat"])["skipped"], 0);
+    assert_eq!(world.done(&["utxo", "info"]), expected);
+
+    fs::create_dir(world.path("blocks")).unwrap();
+    world.write("blocks/blk00000.dat", &[&frame(&world.blocks[60..])[..], &[0; 5000]].concat());
+    world.write("blocks/blk00001.dat", &frame(&world.blocks[..60]));
+    world.done(&["-b", "two", "import", "blocks"]);
+    assert_eq!(world.done(&["-b", "two", "utxo", "info"]), expected);
+
+    let mut child = world.start_piped(&["-b", "three", "import", "-"]);
+    child.stdin.take().unwrap().write_all(&frame(&shuffled)).unwrap();
+    let run = ran(&child.wait_with_output().unwrap());
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    assert_eq!(world.done(&["-b", "three", "utxo", "info"]), expected);
+}
+
+#[test]
+fn a_bootstrap_moved_into_the_base_is_adopted_in_either_form() {
+    let world = World::new(100, 2);
+    let expected = world.expected();
+    fs::create_dir_all(world.path("base/regtest")).unwrap();
+    let bootstrap = frame(&world.blocks);
+    world.write("base/regtest/blocks.bin", &bootstrap);
+    let converted = world.done(&["convert", "base/regtest/blocks.bin"]);
+    assert_eq!(converted["rewritten"], world.blocks.len());
+    let native = fs::read(world.path("base/regtest/blocks.bin")).unwrap();
+    assert_ne!(native, bootstrap);
+    assert_eq!(world.done(&["import"])["height"], 130);
+    assert_eq!(fs::read(world.path("base/regtest/blocks.bin")).unwrap(), native);
+    assert_eq!(world.done(&["utxo", "info"]), expected);
+    fs::remove_file(world.path("base/regtest/blocks.idx")).unwrap();
+    world.write("base/regtest/blocks.bin", &bootstrap);
+    world.done(&["import"]);
+    assert_eq!(world.done(&["utxo", "info"]), expected);
+}
+
+#[test]
+fn an_adopted_file_with_an_invalid_header_is_judged_too() {
+    let world = World::new(1, 0);
+    let mut blocks = world.blocks.clone();
+    // A version that no block of this height may have, and a nonce that meets the target again.
+    let mut header = caesure_wire::Header::from_bytes(blocks[100].first_chunk().unwrap());
+    header.version = 1;
+    caesure_generate::solve(&mut header);
+    blocks[100][..80].copy_from_slice(&header.to_bytes());
+    fs::create_dir_all(world.path("base/regtest")).unwrap();
+    world.write("base/regtest/blocks.bin", &frame(&blocks));
+    let run = world.run(&["import"]);
+    assert_eq!((run.status, &run.json["height"]), (1, &99.into()), "{}", run.stderr);
+    assert_eq!(run.json["first_invalid"]["reason"], "bad-version(0x00000001)");
+    assert_eq!((&run.json["blocks_invalid"], &run.json["skipped"]), (&1.into(), &30.into()));
+    // A header's fault comes before the body's, as where Core loads a file.
+    blocks[100][81] ^= 1;
+    world.write("both.dat", &frame(&blocks));
+    let run = world.run(&["-b", "other", "import", "both.dat"]);
+    assert_eq!(run.json["first_invalid"]["reason"], "bad-version(0x00000001)");
+}
+
+/// The body of block 120 does not fit its header: mutated, so that the header stays good.
+#[test]
+fn an_invalid_block_in_the_middle_is_named_and_the_rest_is_read() {
+    let world = World::new(100, 0);
+    let mut blocks = world.blocks.clone();
+    // The first byte after header and count: the version of the coinbase.
+    blocks[120][81] ^= 1;
+    world.write("bad.dat", &frame(&blocks));
+    let run = world.run(&["import", "bad.dat"]);
+    assert_eq!((run.status, &run.json["blocks_invalid"]), (1, &1.into()), "{}", run.stderr);
+    assert_eq!((&run.json["height"], &run.json["skipped"]), (&119.into(), &10.into()));
+    let first = &run.json["first_invalid"];
+    let (hash, offset) = (first["hash"].as_str().unwrap(), frame(&blocks[..120]).len());
+    assert_eq!((&first["height"], &first["offset"]), (&120.into(), &offset.into()));
+    assert_eq!(first["reason"], "bad-txnmrklroot");
+    let line = format!("bad.dat at offset {offset}, height 120, {hash}: bad-txnmrklroot");
+    assert!(run.stderr.contains(&line), "{}", run.stderr);
+    // The true body under the same header is taken, and what stands on it is followed.
+    assert_eq!(world.done(&["import", "chain.dat"])["height"], 130);
+    assert_eq!(world.done(&["utxo", "info"]), world.expected());
+}
+
+#[test]
+fn input_that_cannot_be_used_is_refused_in_a_clear_sentence() {
+    let world = World::new(1, 0);
+    world.write("noise.dat", &[7; 5000]);
+    world.write("empty.dat", &[]);
+    for (words, expected) in [
+        (&["import", "noise.dat"][..], "noise.dat holds no block"),
+        (&["import", "empty.dat"], "empty.dat holds no block"),
+        (&["import", "missing.dat"], "missing.dat: No such file"),
+        (&["--network", "main", "import", "chain.dat"], "of the network regtest, not of"),
+        (&["-b", "new", "import"], "there is nothing in"),
+        (&["utxo", "info", "--at", "9999"], "9999 is not a block of this chain"),
+        (&["-b", "chain.dat", "import", "chain.dat"], "chain.dat/regtest: Not a directory"),
+    ] {
+        let run = world.run(words);
+        assert_eq!(run.status, 1, "{words:?}");
+        assert!(run.stderr.contains(expected), "{words:?}: {}", run.stderr);
+    }
+    assert_eq!(world.run(&["import", "--par", "none"]).status, 2);
+    assert_eq!(world.run(&["explode"]).status, 2);
+}
+
+#[test]
+fn torn_tails_garbage_duplicates_and_foreign_records_are_counted_and_no_error() {
+    let world = World::new(20, 0);
+    let parts = [
+        &frame(&world.blocks)[..],
+        &[9; 1000],
+        &frame(&world.blocks[3..5]),
+        &record([0xf9, 0xbe, 0xb4, 0xd9], &world.blocks[5]),
+        &frame(&world.blocks[6..7])[..100],
+    ];
+    world.write("messy.dat", &parts.concat());
+    let json = world.done(&["import", "messy.dat"]);
+    let count = |name: &str| json[name].as_u64().unwrap();
+    assert_eq!((count("duplicates"), count("foreign")), (3, 1), "{json}");
+    assert_eq!((count("torn_bytes"), count("skipped_bytes")), (100, 1000), "{json}");
+    assert_eq!(world.done(&["utxo", "info"]), world.expected());
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_noticed_and_harms_nothing() {
+    let world = World::new(30, 0);
+    let expected = world.expected();
+    let whole = frame(&world.blocks);
+    for number in 1..25 {
+        let at = number * (whole.len() / 25) + number;
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (number % 8);
+        world.write("flipped.dat", &flipped);
+        let base = format!("base{number}");
+        let run = world.run(&["-b", &base, "import", "flipped.dat"]);
+        let is_noticed = run.json["skipped"] != 0 || run.json["skipped_bytes"] != 0;
+        assert!(run.status == 1 || is_noticed, "byte {at}: {}", run.json);
+        world.done(&["-b", &base, "import", "chain.dat"]);
+        assert_eq!(world.done(&["-b", &base, "utxo", "info"]), expected, "byte {at}");
+    }
+}
+
+#[test]
+fn satd_270_a_second_process_on_the_same_base_is_refused() {
+    let world = World::new(10, 0);
+    let mut child = world.start_piped(&["import", "-"]);
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(&frame(&world.blocks[..50])).unwrap();
+    // The first one has the lock once its base holds a ledger.
+    while !world.path("base/regtest/ledger.journal").exists() {
+        sleep(Duration::from_millis(5));
+    }
+    let run = world.run(&["import", "chain.dat"]);
+    assert_eq!(run.status, 1);
+    assert!(run.stderr.contains("in use by another"), "{}", run.stderr);
+    world.done(&["utxo", "info"]);
+    input.write_all(&frame(&world.blocks[50..])).unwrap();
+    drop(input);
+    let run = ran(&child.wait_with_output().unwrap());
+    assert_eq!((run.status, &run.json["height"]), (0, &130.into()), "{}", run.stderr);
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_loses_nothing() {
+    let world = World::new(600, 0);
+    let mount = world.path("small");
+    fs::create_dir(&mount).unwrap();
+    let mount_with = |options: &str| {
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", options, "none"]).arg(&mount).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if !mount_with("size=120k") {
+        println!("left out: 1 case, since no small file system can be mounted here");
+        return;
+    }
+    let run = world.run(&["-b", "small", "import", "chain.dat"]);
+    let is_grown = mount_with("remount,size=90m");
+    let again = world.run(&["-b", "small", "import", "chain.dat"]);
+    let info = world.run(&["-b", "small", "utxo", "info"]).json;
+    Command::new("umount").arg(&mount).status().unwrap();
+    assert!(is_grown && run.status == 1);
+    assert!(run.stderr.contains("No space left on device"), "{}", run.stderr);
+    assert!(run.stderr.contains("small/regtest/"), "{}", run.stderr);
+    assert_eq!((again.status, info), (0, world.expected()), "{}", again.stderr);
+}
+
+#[test]
+fn truncate_drops_what_is_above_on_all_forks_and_asks_first() {
+    let world = World::new(100, 4);
+    world.done(&["import", "chain.dat"]);
+    let refused = world.run(&["truncate", "100"]);
+    assert_eq!(refused.status, 1);
+    assert!(refused.stderr.contains("will be dropped"), "{}", refused.stderr);
+    assert_eq!(world.done(&["utxo", "info"]), world.expected());
+    for height in ["125", "104", "7"] {
+        assert_eq!(world.done(&["truncate", height, "--yes"])["height"].to_string(), height);
+        assert_eq!(world.done(&["utxo", "info"])["height"].to_string(), height);
+    }
+    world.done(&["import", "chain.dat"]);
+    assert_eq!(world.done(&["utxo", "info"]), world.expected());
+}
+
+#[test]
+fn rustoshi_no_cap_on_depth_a_branch_that_forks_below_the_root_wins_with_more_work() {
+    let world = World::new(60, 0);
+    let options = caesure_generate::Options { blocks: 150, seed: 9, ..Default::default() };
+    let options = caesure_generate::Options { txs: 40, pool: 30, forks: 0, ..options };
+    let mut other = Vec::new();
+    let mut emit = |block: &[u8]| {
+        other.extend(record(REGTEST, block));
+        Ok(())
+    };
+    caesure_generate::generate(&options, &mut emit).unwrap();
+    world.write("other.dat", &other);
+    world.done(&["import", "--horizon", "5", "chain.dat"]);
+    let json = world.done(&["import", "--horizon", "5", "other.dat"]);
+    assert_eq!((&json["height"], &json["blocks_connected"]), (&150.into(), &150.into()), "{json}");
+    let info = world.done(&["utxo", "info"]);
+    world.done(&["-b", "alone", "import", "other.dat"]);
+    assert_eq!(world.done(&["-b", "alone", "utxo", "info"]), info);
+    // The chain that lost is still stored, and nothing of it is judged again.
+    assert_eq!(world.done(&["import", "chain.dat"])["blocks_connected"], 0);
+}
+
+#[test]
+fn a_damaged_block_is_found_by_verify_and_mended_by_an_import() {
+    let world = World::new(100, 0);
+    world.done(&["import", "chain.dat"]);
+    let file = world.path("base/regtest/blocks.bin");
+    let mut bytes = fs::read(&file).unwrap();
+    let at = frame(&world.blocks[..125]).len() + 200;
+    bytes[at] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let run = world.run(&["verify"]);
+    assert_eq!(
+        (run.status, &run.json["damaged"], &run.json["height"]),
+        (1, &1.into(), &124.into())
+    );
+    assert!(run.stderr.contains("blocks.bin at byte"), "{}", run.stderr);
+    world.done(&["import", "chain.dat"]);
+    assert_eq!(world.done(&["verify"])["height"], 130);
+    assert_eq!(world.done(&["utxo", "info"]), world.expected());
+}
+
+#[test]
+fn a_world_of_the_window_is_shown_at_a_block() {
+    let world = World::new(50, 0);
+    world.done(&["import", "chain.dat"]);
+    let by_height = world.done(&["utxo", "info", "--at", "120"]);
+    let hash = by_height["bestblock"].as_str().unwrap();
+    assert_eq!(by_height["height"], 120);
+    assert_eq!(world.done(&["utxo", "info", "--at", "tip-10"]), by_height);
+    assert_eq!(world.done(&["utxo", "info", "--at", hash]), by_height);
+    assert_ne!(world.done(&["utxo", "info"]), by_height);
+}
+
+#[test]
+fn a_base_of_another_network_is_refused() {
+    let world = World::new(1, 0);
+    world.done(&["import", "chain.dat"]);
+    // Main lies in the base itself, so that this base is regtest's, taken for main's.
+    let run = world.run(&["--network", "main", "-b", "base/regtest", "import"]);
+    assert_eq!(run.status, 1);
+    assert!(run.stderr.contains("of the network regtest, not of"), "{}", run.stderr);
+    // The native form has no magic, but the first block tells.
+    fs::create_dir(world.path("native")).unwrap();
+    fs::copy(world.path("chain.dat"), world.path("native/blocks.bin")).unwrap();
+    world.done(&["convert", "native/blocks.bin"]);
+    let run = world.run(&["--network", "main", "-b", "native", "import"]);
+    assert_eq!(run.status, 1);
+    assert!(run.stderr.contains("native are not of main"), "{}", run.stderr);
+}
+
+#[test]
+fn arguments_come_from_a_file_too() {
+    let world = World::new(1, 0);
+    world.write("words", b"import\nchain.dat\n");
+    assert_eq!(world.done(&["@words"])["height"], 130);
+}
+
+#[test]
+fn real_chains_give_cores_set_after_a_stop_a_start_and_a_kill() {
+    let Ok(data) = std::env::var("CAESURE_TEST_DATA") else {
+        println!("left out: 3 real chains, since CAESURE_TEST_DATA is not set");
+        return;
+    };
+    let data = Path::new(&data).join("chains");
+    let world = World::new(1, 0);
+    let testnet3: Vec<String> =
+        serde_json::from_slice(&unxz(&data.join("testnet3-0-2016.json.xz"))).unwrap();
+    let signet: Vec<Value> =
+        serde_json::from_slice(&fs::read(data.join("signet-0-60.json")).unwrap()).unwrap();
+    let signet = signet.iter().map(|block| block["block"].as_str().unwrap());
+    let cases = [
+        ("main", 2200, unxz(&data.join("mainnet-0-2200.blk.xz")), 2130, "2f903ffba6a4486f"),
+        (
+            "testnet3",
+            2016,
+            from_hex([0x0b, 0x11, 0x09, 0x07], testnet3.iter().map(String::as_str)),
+            2213,
+            "d3f1ade94b18d996",
+        ),
+        ("signet", 60, from_hex([0x0a, 0x03, 0xcf, 0x40], signet), 60, "6b086bc7d3830612"),
+    ];
+    for (network, height, bytes, txouts, hash) in cases {
+        let command = |words: &[&str]| world.done(&[&["--network", network], words].concat());
+        // Half of it and a start, a kill, all of it, and a start with nothing to do.
+        world.write("half.dat", &bytes[..bytes.len() / 2]);
+        world.write("real.dat", &bytes);
+        command(&["import", "half.dat"]);
+        let mut child = world.start(&["--network", network, "import", "real.dat"]);
+        sleep(Duration::from_millis(20));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(command(&["import", "real.dat"])["height"], height);
+        assert_eq!(command(&["import"])["blocks_connected"], 0);
+        let info = command(&["utxo", "info"]);
+        assert_eq!(info["txouts"], txouts, "{network}");
+        assert!(info["hash_serialized_3"].as_str().unwrap().starts_with(hash), "{network}: {info}");
+        let verified = command(&["verify"]);
+        assert_eq!(verified["blocks_connected"], height, "{network}");
+        println!("{network}: {} blocks, {} inputs", height + 1, verified["inputs"]);
+    }
+}
+
+fn from_hex<'a>(magic: [u8; 4], blocks: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    blocks.flat_map(|block| record(magic, &caesure_text::hex::decode(block).unwrap())).collect()
+}
+
+fn unxz(path: &Path) -> Vec<u8> {
+    let mut out = Vec::new();
+    let file = fs::File::open(path).unwrap();
+    lzma_rs::xz_decompress(&mut BufReader::new(file), &mut out).unwrap();
+    out
+}
