@@ -14,6 +14,7 @@ pub(crate) struct Progress {
     total: u64,
     start: Instant,
     shown: Instant,
+    synced: Instant,
 }
 
 impl Progress {
@@ -25,14 +26,14 @@ impl Progress {
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(total.max(1)).with_style(style)
         });
-        Self { bar, total, start, shown: start }
+        Self { bar, total, start, shown: start, synced: start }
     }
 
     pub(crate) fn seconds(&self) -> f64 {
         self.start.elapsed().as_secs_f64()
     }
 
-    /// Shows how far the chain is, if it is time; then other processes may see it too.
+    /// Shows how far the chain is, if it is time. Once a second other processes may see it too.
     pub(crate) fn show(&mut self, done: u64, chain: &mut Chain) -> Result<(), Error> {
         let (height, counts) = (chain.tip_height(), &chain.counts);
         let interval = self.bar.as_ref().map_or(LINE_INTERVAL, |_| LINE_INTERVAL / 10);
@@ -60,6 +61,10 @@ impl Progress {
             }
             None => eprintln!("{line}"),
         }
+        if self.synced.elapsed() < LINE_INTERVAL {
+            return Ok(());
+        }
+        self.synced = clock::instant();
         chain.sync()
     }
 

@@ -320,11 +320,12 @@ impl Ledger {
         let parent = world::find(&window, &resolved.prev_block)?;
         let before = window.slot(parent).info;
         let delta = Delta::of(block, txids, resolved.height);
-        let own = index_txids(txids);
+        // What is spent of earlier blocks stands in the delta in the order of the inputs.
+        let mut keys = delta.spent.iter().peekable();
         let inputs = block.txs().skip(1).flat_map(|tx| tx.inputs().map(|input| input.prevout));
         let spent: Vec<Coin> = inputs
             .zip(resolved.prevouts.iter())
-            .filter(|(prevout, _)| !own.contains_key(&prevout.txid))
+            .filter(|(prevout, _)| keys.next_if_eq(&prevout).is_some())
             .map(|(_, coin)| coin.clone().expect("a block that spends a missing coin is invalid"))
             .collect();
         let gone = spent.iter().chain(resolved.overwritten.iter().map(|(_, coin)| coin));
