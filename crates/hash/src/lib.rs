@@ -18,9 +18,11 @@
 
 extern crate alloc;
 
+mod batch;
 mod merkle;
 mod muhash;
 
+pub use batch::sha256d_many;
 pub use merkle::merkle_root;
 pub use muhash::MuHash3072;
 
