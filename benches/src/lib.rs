@@ -110,7 +110,7 @@ fn batch_size<T>(f: &mut impl FnMut() -> T) -> u32 {
 fn run<T>(f: &mut impl FnMut() -> T, count: u32) -> (f64, f64) {
     let (wall, cpu) = (Instant::now(), ProcessTime::now());
     for _ in 0..count {
-        black_box(f());
+        black_box(&f());
     }
     let (cpu, wall) = (cpu.elapsed(), wall.elapsed());
     (wall.as_secs_f64() / f64::from(count), cpu.as_secs_f64() / f64::from(count))

@@ -1,8 +1,8 @@
 //! Asserts that the fuzz targets share.
 //!
 //! Run one by `cargo fuzz run --sanitizer none TARGET -- -max_total_time=60`; the code under test has
-//! no unsafe memory access but for mapped files, so that stable Rust and no sanitizer will do. A
-//! plain `cargo check` compiles all targets with an empty `main`.
+//! no unsafe memory access but for mapped files and the lanes of `hash`, so that stable Rust and no
+//! sanitizer will do. A plain `cargo check` compiles all targets with an empty `main`.
 
 use caesure_script::{Flags, sigop_count, witness_sigop_count};
 use caesure_wire::{Header, MerkleRoot, OutPoint, Transaction, TxIn, TxOut, TxView, encode_block};

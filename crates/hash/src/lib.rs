@@ -1,30 +1,64 @@
-//! Bitcoin's hash functions over plain byte slices.
+//! Bitcoin's hash functions over plain byte slices, and the same for many messages at once.
 //!
 //! Every hash is returned as bytes in the order in which it was computed ("internal order"); the
 //! reversed hexadecimal that people read is made by the types of `caesure-wire`.
 //!
 //! ```
-//! let digest = caesure_hash::sha256d(b"hello");
+//! use caesure_hash::{Sha256, merkle_root, sha256d};
+//!
+//! let digest = sha256d(b"hello");
 //! assert_eq!(digest[..4], [0x95, 0x95, 0xc9, 0xdf]);
+//! // The same from parts, without joining them.
+//! assert_eq!(Sha256::new().chain(b"hel").chain(b"lo").finish_double(), digest);
+//!
+//! let (root, is_mutated) = merkle_root(vec![digest, digest]);
+//! assert_eq!(root, sha256d(&[digest, digest].concat()));
+//! assert!(is_mutated);
 //! ```
 //!
 //! What is here: SHA-256 with a midstate that can be cloned ([`Sha256`]), double SHA-256
 //! ([`sha256d`]), HASH160, RIPEMD-160, SHA-1, BIP-0340 tagged hashes ([`Sha256::tagged`]), the merkle
-//! root with detection of duplicated nodes ([`merkle_root`]), and the set hash [`MuHash3072`]. The
-//! compression functions are those of the RustCrypto crates, which choose CPU instructions at run
-//! time. No I/O, no state, `no_std` with `alloc`.
+//! root with detection of duplicated nodes ([`merkle_root`]), the set hash [`MuHash3072`], and
+//! [`siphash24`]. No I/O, no state, `no_std` with `alloc`.
+//!
+//! # One message
+//!
+//! The compression functions are those of the RustCrypto crates, which choose CPU instructions at run
+//! time: for SHA-256 the extensions of x86 and of aarch64, where the CPU has them.
+//!
+//! # Many messages at once
+//!
+//! [`sha256d_many`] and [`merkle_root`] hash messages side by side, one in each lane of a register,
+//! on x86-64. Which instructions are used is found out when they are called, and [`sha256_backend`]
+//! names them:
+//!
+//! - AVX-512: 16 lanes. Fewer than eight messages are left to the SHA extensions, where the CPU has
+//!   these too, since sixteen lanes take the time of about seven blocks.
+//! - The SHA extensions: 2 messages in turn, so that one works while the other waits.
+//! - AVX2: 8 lanes, only on CPUs without the SHA extensions, which are faster.
+//! - The portable code, one message after the other, on all others and for what is left over.
+//!
+//! Measured on a Zen 5, for a block of 64 bytes: `sha2` 38 ns, the SHA extensions by two 27, AVX2 36,
+//! AVX-512 10.5. These functions are the only `unsafe` code of the crate, in one module. Every
+//! backend that a CPU has is checked against `sha2` by the tests.
 
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod batch;
+mod lanes;
 mod merkle;
 mod muhash;
+mod siphash;
 
 pub use batch::sha256d_many;
+pub use lanes::sha256_backend;
 pub use merkle::merkle_root;
 pub use muhash::MuHash3072;
+pub use siphash::siphash24;
 
 use sha2::Digest;
 

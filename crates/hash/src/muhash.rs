@@ -190,7 +190,11 @@ mod tests {
         set.remove(&element(2));
         let mut hash = set.finish();
         hash.reverse();
-        assert_eq!(hash[..4], [0x10, 0xd3, 0x12, 0xb1]);
+        assert_eq!(
+            hash,
+            *b"\x10\xd3\x12\xb1\x00\xcb\xd3\x2a\xda\x02\x4a\x66\x46\xe4\x0d\x34\
+               \x82\xfc\xff\x10\x36\x68\xd2\x62\x5f\x10\x00\x2a\x60\x7d\x58\x63"
+        );
     }
 
     #[test]
