@@ -4,12 +4,27 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::TextError;
+use crate::alphabet::{ABSENT, find_invalid, to_text, values};
 
 /// The longest text in characters. Spec: BIP-0173.
 pub const MAX_LENGTH: usize = 90;
 
 const ALPHABET: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 const CHECKSUM_SIZE: usize = 6;
+/// Where five bits each lie in 40.
+const SHIFTS: [u32; 8] = [35, 30, 25, 20, 15, 10, 5, 0];
+/// What the longest human-readable part expands to, with 1, 0 and the checksum; a multiple of six.
+const EXPANDED_SIZE: usize = 2 * (MAX_LENGTH - 1 - CHECKSUM_SIZE) + 2 + CHECKSUM_SIZE;
+/// Of letters of either case.
+const VALUES: [u8; 256] = {
+    let mut values = values(ALPHABET);
+    let mut letter = b'A';
+    while letter <= b'Z' {
+        values[letter as usize] = values[letter.to_ascii_lowercase() as usize];
+        letter += 1;
+    }
+    values
+};
 
 /// Which of the two checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +60,9 @@ pub fn encode(hrp: &str, values: &[u8], variant: Variant) -> Result<String, Text
     if hrp.is_empty() {
         return Err(TextError::NoHrp);
     }
-    let is_wrong = |c: char| !c.is_ascii_graphic() || c.is_ascii_uppercase();
-    if let Some((at, character)) = hrp.char_indices().find(|&(_, c)| is_wrong(c)) {
-        return Err(TextError::InvalidCharacter { at, character });
+    let is_valid = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
+    if !hrp.bytes().all(is_valid) {
+        return Err(find_invalid(hrp, 0, is_valid));
     }
     if let Some((at, &value)) = values.iter().enumerate().find(|(_, value)| 31 < **value) {
         return Err(TextError::ValueRange { at, value });
@@ -56,14 +71,13 @@ pub fn encode(hrp: &str, values: &[u8], variant: Variant) -> Result<String, Text
     if MAX_LENGTH < length {
         return Err(TextError::TooLong { length, limit: MAX_LENGTH });
     }
-    let blank = values.iter().copied().chain([0; CHECKSUM_SIZE]);
-    let checksum = polymod(hrp, blank) ^ variant.remainder();
-    let checksum = (0..6).rev().map(|i| (checksum >> (5 * i) & 31).to_le_bytes()[0]);
-    let mut text = String::from(hrp);
-    text.push('1');
-    let values = values.iter().copied().chain(checksum);
-    text.extend(values.map(|value| char::from(ALPHABET[usize::from(value)])));
-    Ok(text)
+    let mut text = Vec::with_capacity(length);
+    text.extend_from_slice(hrp.as_bytes());
+    text.push(b'1');
+    text.extend(values.iter().map(|&value| ALPHABET[usize::from(value)]));
+    let checksum = polymod(hrp, values, CHECKSUM_SIZE) ^ variant.remainder();
+    text.extend([25, 20, 15, 10, 5, 0].map(|shift| ALPHABET[low_five(checksum >> shift)]));
+    Ok(to_text(text))
 }
 
 /// Reads what [`encode`] writes, in one case or the other: the human-readable part in lower case,
@@ -72,28 +86,9 @@ pub fn encode(hrp: &str, values: &[u8], variant: Variant) -> Result<String, Text
 /// # Errors
 /// Any text that is not Bech32 or Bech32m.
 pub fn decode(text: &str) -> Result<(String, Vec<u8>, Variant), TextError> {
-    check_characters(text)?;
-    if MAX_LENGTH < text.len() {
-        return Err(TextError::TooLong { length: text.len(), limit: MAX_LENGTH });
-    }
-    let hrp_length = text.rfind('1').filter(|&at| at != 0).ok_or(TextError::NoHrp)?;
-    let hrp = text[..hrp_length].to_ascii_lowercase();
-    let value = |(at, character): (usize, char)| {
-        let letter = character.to_ascii_lowercase();
-        let position = ALPHABET.iter().position(|&byte| char::from(byte) == letter);
-        let value = position.and_then(|value| u8::try_from(value).ok());
-        value.ok_or(TextError::InvalidCharacter { at, character })
-    };
-    let data = text.char_indices().skip(hrp_length + 1).map(value);
-    let mut values = data.collect::<Result<Vec<u8>, TextError>>()?;
-    let length = values.len().checked_sub(CHECKSUM_SIZE).ok_or(TextError::TooShort)?;
-    let remainder = polymod(&hrp, values.iter().copied());
-    let variant = [Variant::Bech32, Variant::Bech32m]
-        .into_iter()
-        .find(|variant| variant.remainder() == remainder)
-        .ok_or(TextError::Checksum)?;
-    values.truncate(length);
-    Ok((hrp, values, variant))
+    let mut buffer = [0; MAX_LENGTH];
+    let (hrp, values, variant) = decode_to_slice(text, &mut buffer)?;
+    Ok((hrp.to_ascii_lowercase(), values.to_vec(), variant))
 }
 
 /// Writes the address of a witness program; `hrp` is the network's (`bc`, `tb`, `bcrt`).
@@ -101,22 +96,18 @@ pub fn decode(text: &str) -> Result<(String, Vec<u8>, Variant), TextError> {
 /// # Errors
 /// When BIP-0141 knows no such program, and as [`encode`].
 pub fn encode_segwit(hrp: &str, version: u8, program: &[u8]) -> Result<String, TextError> {
-    check_program(version, program)?;
-    let mut values = Vec::from([version]);
-    let mut bits = 0u32;
-    let mut bit_count = 0;
-    for &byte in program {
-        bits = bits << 8 | u32::from(byte);
-        bit_count += 8;
-        while 5 <= bit_count {
-            bit_count -= 5;
-            values.push((bits >> bit_count & 31).to_le_bytes()[0]);
-        }
+    check_program(version, program.len())?;
+    let mut padded = [0; 40];
+    padded[..program.len()].copy_from_slice(program);
+    let mut values = [version; 1 + 64];
+    let groups = values[1..].as_chunks_mut::<8>().0.iter_mut();
+    for (values, &[a, b, c, d, e]) in
+        groups.zip(padded[..program.len().next_multiple_of(5)].as_chunks().0)
+    {
+        let bits = u64::from_be_bytes([0, 0, 0, a, b, c, d, e]);
+        *values = SHIFTS.map(|shift| (bits >> shift & 31).to_le_bytes()[0]);
     }
-    if bit_count != 0 {
-        values.push((bits << (5 - bit_count) & 31).to_le_bytes()[0]);
-    }
-    encode(hrp, &values, Variant::of_version(version))
+    encode(hrp, &values[..1 + (8 * program.len()).div_ceil(5)], Variant::of_version(version))
 }
 
 /// Reads the address of a witness program: its version and the program.
@@ -125,8 +116,9 @@ pub fn encode_segwit(hrp: &str, version: u8, program: &[u8]) -> Result<String, T
 /// As [`decode`], and when the human-readable part is not `hrp`, the variant is not the version's,
 /// the padding is wrong, or BIP-0141 knows no such program.
 pub fn decode_segwit(hrp: &str, text: &str) -> Result<(u8, Vec<u8>), TextError> {
-    let (found, values, variant) = decode(text)?;
-    if found != hrp {
+    let mut buffer = [0; MAX_LENGTH];
+    let (found, values, variant) = decode_to_slice(text, &mut buffer)?;
+    if !found.bytes().map(|byte| byte.to_ascii_lowercase()).eq(hrp.bytes()) {
         return Err(TextError::WrongHrp);
     }
     let (&version, values) = values.split_first().ok_or(TextError::WitnessVersion)?;
@@ -136,26 +128,52 @@ pub fn decode_segwit(hrp: &str, text: &str) -> Result<(u8, Vec<u8>), TextError> 
     if variant != Variant::of_version(version) {
         return Err(TextError::WrongVariant { version });
     }
-    let mut program = Vec::new();
-    let mut bits = 0u32;
-    let mut bit_count = 0;
-    for &value in values {
-        bits = bits << 5 | u32::from(value);
-        bit_count += 5;
-        if 8 <= bit_count {
-            bit_count -= 8;
-            program.push((bits >> bit_count & 255).to_le_bytes()[0]);
-        }
+    let length = 5 * values.len() / 8;
+    let mut program = Vec::with_capacity(length + 5);
+    for values in values.chunks(8) {
+        let bits = values.iter().zip(SHIFTS);
+        let bits = bits.fold(0, |bits, (&value, shift)| bits | u64::from(value) << shift);
+        program.extend_from_slice(&bits.to_be_bytes()[3..]);
     }
-    if 5 <= bit_count || bits & ((1 << bit_count) - 1) != 0 {
+    if 5 <= 5 * values.len() % 8 || program[length..].iter().any(|&byte| byte != 0) {
         return Err(TextError::Padding);
     }
-    check_program(version, &program)?;
+    program.truncate(length);
+    check_program(version, length)?;
     Ok((version, program))
 }
 
-fn check_program(version: u8, program: &[u8]) -> Result<(), TextError> {
-    match (version, program.len()) {
+/// The human-readable part as it stands, the values without the checksum, and its variant.
+fn decode_to_slice<'a, 'b>(
+    text: &'a str,
+    buffer: &'b mut [u8; MAX_LENGTH],
+) -> Result<(&'a str, &'b [u8], Variant), TextError> {
+    check_characters(text)?;
+    if MAX_LENGTH < text.len() {
+        return Err(TextError::TooLong { length: text.len(), limit: MAX_LENGTH });
+    }
+    let (hrp, data) =
+        text.rsplit_once('1').filter(|(hrp, _)| !hrp.is_empty()).ok_or(TextError::NoHrp)?;
+    let values = &mut buffer[..data.len()];
+    let mut seen = 0;
+    for (value, byte) in values.iter_mut().zip(data.bytes()) {
+        *value = VALUES[usize::from(byte)];
+        seen |= *value;
+    }
+    if ABSENT <= seen {
+        return Err(find_invalid(data, hrp.len() + 1, |byte| VALUES[usize::from(byte)] != ABSENT));
+    }
+    let length = data.len().checked_sub(CHECKSUM_SIZE).ok_or(TextError::TooShort)?;
+    let remainder = polymod(hrp, values, 0);
+    let variant = [Variant::Bech32, Variant::Bech32m]
+        .into_iter()
+        .find(|variant| variant.remainder() == remainder)
+        .ok_or(TextError::Checksum)?;
+    Ok((hrp, &values[..length], variant))
+}
+
+fn check_program(version: u8, length: usize) -> Result<(), TextError> {
+    match (version, length) {
         (17.., _) => Err(TextError::WitnessVersion),
         (0, 20 | 32) | (1.., 2..=40) => Ok(()),
         (_, length) => Err(TextError::ProgramLength { version, length }),
@@ -164,31 +182,85 @@ fn check_program(version: u8, program: &[u8]) -> Result<(), TextError> {
 
 /// Printable ASCII, and letters of one case.
 fn check_characters(text: &str) -> Result<(), TextError> {
-    let mut is_upper = None;
-    for (at, character) in text.char_indices() {
-        if !character.is_ascii_graphic() {
-            return Err(TextError::InvalidCharacter { at, character });
-        }
-        if character.is_ascii_alphabetic() {
-            let case = character.is_ascii_uppercase();
-            if *is_upper.get_or_insert(case) != case {
-                return Err(TextError::MixedCase { at, character });
-            }
-        }
+    // All are looked at, so that the compiler can use vectors.
+    let (mut is_printable, mut has_lower, mut has_upper) = (true, false, false);
+    for byte in text.bytes() {
+        is_printable &= byte.is_ascii_graphic();
+        has_lower |= byte.is_ascii_lowercase();
+        has_upper |= byte.is_ascii_uppercase();
+    }
+    if !is_printable {
+        return Err(find_invalid(text, 0, |byte| byte.is_ascii_graphic()));
+    }
+    if has_lower && has_upper {
+        let at =
+            text.find(char::is_lowercase).max(text.find(char::is_uppercase)).unwrap_or_default();
+        let character = char::from(text.as_bytes()[at]);
+        return Err(TextError::MixedCase { at, character });
     }
     Ok(())
 }
 
-/// The remainder of the expanded `hrp` and the values by the generator of the code. Spec: BIP-0173.
-fn polymod(hrp: &str, values: impl Iterator<Item = u8>) -> u32 {
-    const GENERATOR: [u32; 5] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3];
-    let high = hrp.bytes().map(|byte| byte >> 5);
-    let low = hrp.bytes().map(|byte| byte & 31);
-    high.chain([0]).chain(low).chain(values).fold(1, |state, value| {
-        let top = state >> 25;
-        let next = (state & 0x01ff_ffff) << 5 ^ u32::from(value);
-        (0..5).filter(|bit| top >> bit & 1 == 1).fold(next, |next, bit| next ^ GENERATOR[bit])
+/// The remainder of the expanded `hrp`, the values and `zeros` zeros by the generator of the code.
+/// Spec: BIP-0173.
+///
+/// The remainder has six values of five bits. One more value shifts out the highest, which adds its
+/// multiple of the generator; six more shift out all, which add a number each from a table.
+fn polymod(hrp: &str, values: &[u8], zeros: usize) -> u32 {
+    // Zeros at the front change nothing, and the 1 after them is the first remainder.
+    let mut all = [0; EXPANDED_SIZE];
+    let start = EXPANDED_SIZE - 2 - 2 * hrp.len() - values.len() - zeros;
+    let (high, low) = all[start..].split_at_mut(1 + hrp.len());
+    high[0] = 1;
+    for (index, byte) in hrp.bytes().enumerate() {
+        high[1 + index] = byte.to_ascii_lowercase() >> 5;
+        low[1 + index] = byte & 31;
+    }
+    low[1 + hrp.len()..][..values.len()].copy_from_slice(values);
+    all[start / 6 * 6..].as_chunks::<6>().0.iter().fold(0, |remainder, values| {
+        let next = values.iter().fold(0, |next, &value| next << 5 | u32::from(value));
+        let tables = SHIFTED.iter().zip([0, 5, 10, 15, 20, 25]);
+        tables.fold(next, |next, (table, shift)| next ^ table[low_five(remainder >> shift)])
     })
+}
+
+/// The remainder after a value of zero.
+const fn step(state: u32) -> u32 {
+    const GENERATOR: [u32; 5] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3];
+    let mut next = (state & 0x01ff_ffff) << 5;
+    let mut bit = 0;
+    while bit < 5 {
+        if state >> (25 + bit) & 1 == 1 {
+            next ^= GENERATOR[bit];
+        }
+        bit += 1;
+    }
+    next
+}
+
+/// What each of the remainder's values, the lowest first, leaves after six steps.
+const SHIFTED: [[u32; 32]; 6] = {
+    let mut tables = [[0; 32]; 6];
+    let mut place = 0;
+    while place < 6 {
+        let mut value = 0;
+        while value < 32 {
+            let mut state = value << (5 * place);
+            let mut steps = 0;
+            while steps < 6 {
+                state = step(state);
+                steps += 1;
+            }
+            tables[place][value as usize] = state;
+            value += 1;
+        }
+        place += 1;
+    }
+    tables
+};
+
+fn low_five(bits: u32) -> usize {
+    usize::from((bits & 31).to_le_bytes()[0])
 }
 
 #[cfg(test)]

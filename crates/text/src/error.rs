@@ -24,6 +24,14 @@ pub enum TextError {
         /// How many digits there are.
         length: usize,
     },
+    /// A buffer does not fit: the text has not two characters for each byte.
+    #[error("{length} characters where {expected} are expected")]
+    WrongLength {
+        /// How long the text is.
+        length: usize,
+        /// How long it should be.
+        expected: usize,
+    },
     /// The text is longer than the format allows.
     #[error("{length} characters are over the limit of {limit}")]
     TooLong {
@@ -72,4 +80,16 @@ pub enum TextError {
         /// The length in bytes.
         length: usize,
     },
+    /// The first byte of a private key's text is another one: that of another network, for example.
+    #[error("the prefix byte is {prefix}, not the expected one")]
+    WrongPrefix {
+        /// The prefix byte that was found.
+        prefix: u8,
+    },
+    /// A private key is not of 32 bytes, or the byte after them is not 1.
+    #[error("no private key of 32 bytes with at most a byte of 1 after it")]
+    KeyForm,
+    /// A private key is zero, or not below the order of the curve.
+    #[error("the private key is zero or not below the order of the curve")]
+    KeyRange,
 }

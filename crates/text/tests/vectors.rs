@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use caesure_text::bech32::{self, Variant};
-use caesure_text::{base58, hex};
+use caesure_text::{TextError, base58, hex, wif};
 use serde_json::Value;
 
 /// A file of Core's test data, which the package `libbitcoinkernel-sys` carries.
@@ -50,41 +50,116 @@ fn core_base58_encode_decode() {
     println!("base58_encode_decode.json: {} cases", cases.len());
 }
 
-#[test]
-fn core_key_io_base58_and_bech32_addresses() {
-    let vectors = core_vectors("key_io_valid.json");
-    let cases = vectors.as_array().unwrap();
-    let mut segwit_count = 0;
-    for case in cases {
-        let [address, script] = [0, 1].map(|i| case[i].as_str().unwrap());
-        if let Ok((hrp, _, _)) = bech32::decode(address) {
-            let (version, program) = bech32::decode_segwit(&hrp, address).unwrap();
-            assert_eq!(hex::encode(&script_of(version, &program)), script);
-            segwit_count += 1;
-        } else {
-            let payload = base58::decode_check(address).unwrap();
-            // A script holds the hash of its address; a private key can have a byte after it.
-            let data = hex::encode(&payload[1..]);
-            assert!(script.contains(&data) || data.starts_with(script), "{address}");
-            assert_eq!(base58::encode_check(&payload), address);
-        }
+/// What texts of a network start with, under the name that Core's lists have for it.
+struct Network {
+    chain: &'static str,
+    p2pkh: u8,
+    p2sh: u8,
+    private_key: u8,
+    hrp: &'static str,
+}
+
+const NETWORKS: [Network; 5] = [
+    Network { chain: "main", p2pkh: 0, p2sh: 5, private_key: wif::MAIN_PREFIX, hrp: "bc" },
+    test_network("test", "tb"),
+    test_network("testnet4", "tb"),
+    test_network("signet", "tb"),
+    test_network("regtest", "bcrt"),
+];
+
+const fn test_network(chain: &'static str, hrp: &'static str) -> Network {
+    Network { chain, p2pkh: 111, p2sh: 196, private_key: wif::TEST_PREFIX, hrp }
+}
+
+/// The script of an address, and the address written anew.
+fn address(network: &Network, text: &str) -> Option<(Vec<u8>, String)> {
+    if let Ok((version, program)) = bech32::decode_segwit(network.hrp, text) {
+        let text = bech32::encode_segwit(network.hrp, version, &program).unwrap();
+        return Some((script_of(version, &program), text));
     }
-    assert!(20 < segwit_count && segwit_count < cases.len());
-    println!("key_io_valid.json: {} cases, {segwit_count} of them segwit", cases.len());
+    let payload = base58::decode_check(text).ok()?;
+    let (prefix, hash) = payload.split_first().filter(|(_, hash)| hash.len() == 20)?;
+    let (start, end) = match *prefix {
+        prefix if prefix == network.p2pkh => ("76a914", "88ac"),
+        prefix if prefix == network.p2sh => ("a914", "87"),
+        _ => return None,
+    };
+    let script = [&hex::decode(start).unwrap(), hash, &hex::decode(end).unwrap()].concat();
+    Some((script, base58::encode_check(&payload)))
 }
 
 #[test]
-fn core_key_io_invalid_texts_are_no_segwit_address() {
+fn core_key_io_valid_both_ways_for_every_network() {
+    let vectors = core_vectors("key_io_valid.json");
+    let cases = vectors.as_array().unwrap();
+    let (mut private_keys, mut flipped) = (0, 0);
+    for case in cases {
+        let [text, data] = [0, 1].map(|i| case[i].as_str().unwrap());
+        let bytes = hex::decode(data).unwrap();
+        let chain = case[2]["chain"].as_str().unwrap();
+        let network = NETWORKS.iter().find(|network| network.chain == chain).unwrap();
+        if case[2]["isPrivkey"] == true {
+            let is_compressed = case[2]["isCompressed"].as_bool().unwrap();
+            let key: [u8; 32] = bytes.try_into().unwrap();
+            assert_eq!(wif::decode(network.private_key, text), Ok((key, is_compressed)));
+            let encoded = wif::encode(network.private_key, &key, is_compressed);
+            assert_eq!(encoded.as_deref(), Ok(text));
+            assert_eq!(address(network, text), None, "{text}");
+            private_keys += 1;
+            continue;
+        }
+        assert_eq!(address(network, text), Some((bytes.clone(), text.into())));
+        assert!(wif::decode(network.private_key, text).is_err(), "{text}");
+        let other_case = |c: char| match c.is_ascii_lowercase() {
+            true => c.to_ascii_uppercase(),
+            false => c.to_ascii_lowercase(),
+        };
+        let other: String = text.chars().map(other_case).collect();
+        if case[2]["tryCaseFlip"] == true {
+            assert_eq!(address(network, &other), Some((bytes, text.into())));
+            flipped += 1;
+        } else {
+            assert_eq!(address(network, &other), None, "{other}");
+        }
+    }
+    assert!(10 < private_keys && 20 < flipped && private_keys + flipped < cases.len());
+    println!(
+        "key_io_valid.json: {} cases, {private_keys} of private keys, {flipped} in capitals also",
+        cases.len()
+    );
+}
+
+#[test]
+fn core_key_io_invalid_is_refused_for_every_network() {
     let vectors = core_vectors("key_io_invalid.json");
     let cases = vectors.as_array().unwrap();
     for case in cases {
         let text = case[0].as_str().unwrap();
-        for hrp in ["bc", "tb", "bcrt"] {
-            assert!(bech32::decode_segwit(hrp, text).is_err(), "{text}");
+        for network in &NETWORKS {
+            assert_eq!(address(network, text), None, "{text} on {}", network.chain);
+            assert!(wif::decode(network.private_key, text).is_err(), "{text} on {}", network.chain);
         }
     }
     assert!(50 < cases.len());
-    println!("key_io_invalid.json: {} cases", cases.len());
+    println!("key_io_invalid.json: {} cases, {} networks each", cases.len(), NETWORKS.len());
+}
+
+#[test]
+fn addresses_of_later_versions_in_bip173s_list_are_invalid_since_bip350() {
+    let refuse = |address: &str| {
+        let hrp = address[..2].to_lowercase();
+        let version = bech32::decode(address).unwrap().1[0];
+        let error = bech32::decode_segwit(&hrp, address).unwrap_err();
+        assert!(version != 0 && error == TextError::WrongVariant { version }, "{address}");
+    };
+    refuse("bc1pw508d6qejxtdg4y5r3zarvary0c5xw7kw508d6qejxtdg4y5r3zarvary0c5xw7k7grplx");
+    let Some(lists) = bip_vectors("bip-0173-lists.json") else { return };
+    let cases = lists["valid_address"].as_array().unwrap();
+    let is_later = |case: &&Value| !text(case, "scriptPubKey").starts_with("00");
+    let later: Vec<&Value> = cases.iter().filter(is_later).collect();
+    later.iter().for_each(|case| refuse(text(case, "address")));
+    assert!(2 < later.len() && later.len() < cases.len());
+    println!("bip-0173: {} of {} valid addresses refused", later.len(), cases.len());
 }
 
 #[test]
@@ -107,8 +182,6 @@ fn bip173_and_bip350_lists() {
             let result = bech32::decode_segwit(hrp, address);
             let script = text(&case, "scriptPubKey");
             if variant == Variant::Bech32 && !script.starts_with("00") {
-                // What BIP-0173 allowed for later versions, BIP-0350 forbids.
-                assert!(result.is_err(), "{address}");
                 continue;
             }
             let (version, program) = result.unwrap();
