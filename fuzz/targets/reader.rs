@@ -1,7 +1,7 @@
 #![cfg_attr(fuzzing, no_main)]
 //! The reader of fields: every CompactSize has one form, and a header is its 80 bytes.
 
-use caesure_wire::{Header, MAX_SIZE, OutPoint, Reader, push_compact_size};
+use caesure_wire::{Header, InputView, MAX_SIZE, OutPoint, OutputView, Reader, push_compact_size};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
         let mut again = Vec::new();
         push_compact_size(&mut again, size);
         assert_eq!(again, data[start..reader.position()]);
-        match size % 6 {
+        match size % 8 {
             0 => drop(reader.bytes(size)),
             1 => drop(reader.u32()),
             2 => drop(reader.i64()),
@@ -26,6 +26,22 @@ fuzz_target!(|data: &[u8]| {
             4 => {
                 if let Ok(bytes) = reader.array::<36>() {
                     assert_eq!(OutPoint::from_bytes(&bytes).to_bytes(), bytes);
+                }
+            }
+            5 => {
+                let start = reader.position();
+                if let Ok(input) = InputView::read(&mut reader) {
+                    let mut bytes = Vec::new();
+                    input.to_owned().encode_to(&mut bytes);
+                    assert_eq!(bytes, data[start..reader.position()]);
+                }
+            }
+            6 => {
+                let start = reader.position();
+                if let Ok(output) = OutputView::read(&mut reader) {
+                    let mut bytes = Vec::new();
+                    output.to_owned().encode_to(&mut bytes);
+                    assert_eq!(bytes, data[start..reader.position()]);
                 }
             }
             _ => drop(reader.sized_bytes()),

@@ -1,5 +1,5 @@
 use byteorder::{ByteOrder, LittleEndian};
-use caesure_hash::{merkle_root, sha256d};
+use caesure_hash::sha256d;
 use caesure_wire::{Block, Header};
 
 use crate::{Fault, Magic};
@@ -72,15 +72,12 @@ impl Prefix {
         !matches!(self.form, Form::Foreign(magic) if magic.name().is_none())
     }
 
-    /// Returns whether `block` is what the prefix announces, given what stands after it. Where that
-    /// is neither a record nor the end, the size may be wrong or the block cut short and followed by
-    /// another record, and only its merkle root tells.
-    pub(crate) fn fits(self, block: &[u8], next: Next) -> bool {
-        let is_known = self.is_known();
-        let is_likely = is_known && next == Next::Blank;
-        is_known && next == Next::Boundary
-            || is_likely && meets_claimed_target(&block[..Header::SIZE])
-            || check_block(block).is_ok()
+    /// Returns whether what the prefix announces is taken for a block by its header and by what
+    /// stands after it. Where that is neither a record nor the end, the size may be wrong or the
+    /// block cut short and followed by another record, and only its merkle root tells.
+    pub(crate) fn fits(self, header: &[u8], next: Next) -> bool {
+        let is_likely = next == Next::Blank && meets_claimed_target(header);
+        self.is_known() && (next == Next::Boundary || is_likely)
     }
 
     /// Returns the eight bytes of our written form.
@@ -145,8 +142,8 @@ pub(crate) fn check_block(bytes: &[u8]) -> Result<Header, Fault> {
         return Err(Fault::Target);
     }
     let block = Block::parse(bytes).map_err(Fault::Decode)?;
-    let (root, is_mutated) = merkle_root(block.txs().map(|tx| tx.txid().0).collect());
-    if root != block.header().merkle_root.0 || is_mutated {
+    let (root, is_mutated) = block.merkle_root();
+    if root != block.header().merkle_root || is_mutated {
         return Err(Fault::MerkleRoot);
     }
     Ok(*block.header())

@@ -27,7 +27,7 @@ type Rule<B> = fn(&Block<B>) -> Result<(), Reject>;
 pub fn check_block<B: AsRef<[u8]>>(block: &Block<B>, params: &Params) -> Result<Vec<Txid>, Reject> {
     check_header(block.header(), params)?;
     has_signet_solution(block, params)?;
-    let txids: Vec<Txid> = block.txs().map(|tx| tx.txid()).collect();
+    let txids = block.txids();
     has_the_merkle_root(block.header(), &txids)?;
     // The order decides which reason is reported.
     let rules: [Rule<B>; 5] = [
@@ -46,7 +46,7 @@ pub fn check_block<B: AsRef<[u8]>>(block: &Block<B>, params: &Params) -> Result<
 /// it should be where segwit is active. Core: `IsBlockMutated`.
 #[must_use]
 pub fn is_block_mutated<B: AsRef<[u8]>>(block: &Block<B>, check_witness_root: bool) -> bool {
-    let txids: Vec<Txid> = block.txs().map(|tx| tx.txid()).collect();
+    let txids = block.txids();
     if has_the_merkle_root(block.header(), &txids).is_err() {
         return true;
     }
@@ -114,9 +114,7 @@ pub(crate) fn check_witnesses<B: AsRef<[u8]>>(
     let (Some(Ok(nonce)), None) = (items.next().map(<[u8; 32]>::try_from), items.next()) else {
         return Err(Reject::BadWitnessNonceSize);
     };
-    let ids = block.txs().enumerate().map(|(i, tx)| if i == 0 { [0; 32] } else { tx.wtxid().0 });
-    let (root, _) = merkle_root(ids.collect());
-    let hash = sha256d([root, nonce].as_flattened());
+    let hash = sha256d([block.witness_merkle_root().0, nonce].as_flattened());
     let committed = &coinbase.output(index).script_pubkey[COMMITMENT_PREFIX.len()..][..32];
     ensure(hash == *committed, Reject::BadWitnessMerkleMatch)
 }

@@ -16,11 +16,6 @@ pub(crate) fn index_txids(txids: &[Txid]) -> Map<Txid, usize> {
     txids.iter().enumerate().rev().map(|(index, txid)| (*txid, index)).collect()
 }
 
-/// Returns all txids of a block.
-pub(crate) fn txids<B: AsRef<[u8]>>(block: &Block<B>) -> Vec<Txid> {
-    block.txs().map(|tx| tx.txid()).collect()
-}
-
 /// Returns the coin that a block's own output makes, unless it is missing or provably unspendable.
 pub(crate) fn own_coin<B: AsRef<[u8]>>(
     block: &Block<B>,

@@ -58,7 +58,7 @@ pub use window::BlockInfo;
 pub use world::{Difference, Summary, World};
 
 use checkpoint::Checkpoint;
-use delta::{Delta, index_txids, own_coin, txids};
+use delta::{Delta, index_txids, own_coin};
 use journal::{Journal, Record};
 use window::Window;
 
@@ -243,7 +243,7 @@ impl Ledger {
         };
         let Some(bytes) = read_block(&record.info.hash)? else { return Ok(()) };
         let block = self.parse(&bytes, &record.info.hash)?;
-        let delta = Delta::of(&block, &txids(&block), record.info.height);
+        let delta = Delta::of(&block, &block.txids(), record.info.height);
         let slot = window.insert(parent, record.info, delta).ok_or(Error::WindowFull)?;
         window.commit(slot, Some(at));
         window.trim(self.horizon);
@@ -452,7 +452,7 @@ impl Ledger {
             let (record, _) = journal.read(at)?.ok_or_else(damaged)?;
             let bytes = read_block(&info.hash)?.ok_or(Error::MissingBlock(info.hash))?;
             let block = self.parse(&bytes, &info.hash)?;
-            let delta = Delta::of(&block, &txids(&block), info.height);
+            let delta = Delta::of(&block, &block.txids(), info.height);
             for (outpoint, _) in &delta.created {
                 base.remove(outpoint);
             }

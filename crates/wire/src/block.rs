@@ -1,7 +1,13 @@
+use alloc::vec;
 use alloc::vec::Vec;
 
+use caesure_hash::{merkle_root, sha256d_many};
+
 use crate::tx::Arena;
-use crate::{BlockHash, DecodeError, Header, Reader, TxView, push_compact_size};
+use crate::walk::MIN_TX_SIZE;
+use crate::{
+    BlockHash, DecodeError, Header, MerkleRoot, Reader, TxView, Txid, Wtxid, push_compact_size,
+};
 
 /// A block over its bytes: header 80, CompactSize, transactions.
 #[derive(Clone, Debug)]
@@ -46,13 +52,13 @@ impl<B: AsRef<[u8]>> Block<B> {
     }
 
     /// Returns how many inputs there are in all transactions.
-    pub const fn input_count(&self) -> usize {
-        self.arena.input_count()
+    pub fn input_count(&self) -> usize {
+        self.txs().map(|tx| tx.input_count()).sum()
     }
 
     /// Returns how many outputs there are in all transactions.
-    pub const fn output_count(&self) -> usize {
-        self.arena.output_count()
+    pub fn output_count(&self) -> usize {
+        self.txs().map(|tx| tx.output_count()).sum()
     }
 
     /// Returns a transaction.
@@ -66,8 +72,45 @@ impl<B: AsRef<[u8]>> Block<B> {
     }
 
     /// Iterates over the transactions.
-    pub fn txs(&self) -> impl ExactSizeIterator<Item = TxView<'_>> {
+    pub fn txs(&self) -> impl DoubleEndedIterator<Item = TxView<'_>> + ExactSizeIterator {
         self.arena.txs.iter().map(|span| self.arena.view(self.bytes.as_ref(), span))
+    }
+
+    /// Computes the hashes of all transactions without their witnesses, faster than one by one.
+    #[must_use]
+    pub fn txids(&self) -> Vec<Txid> {
+        self.hashes(TxView::stripped_parts).into_iter().map(Txid).collect()
+    }
+
+    /// Computes the hashes of all whole transactions, faster than one by one.
+    #[must_use]
+    pub fn wtxids(&self) -> Vec<Wtxid> {
+        self.hashes(|tx| [tx.bytes(), &[], &[]]).into_iter().map(Wtxid).collect()
+    }
+
+    /// Computes the merkle root of the txids, and whether transactions are repeated in a way that
+    /// keeps it (CVE-2012-2459). Core: `BlockMerkleRoot`.
+    #[must_use]
+    pub fn merkle_root(&self) -> (MerkleRoot, bool) {
+        let (root, is_mutated) = merkle_root(self.hashes(TxView::stripped_parts));
+        (MerkleRoot(root), is_mutated)
+    }
+
+    /// Computes the merkle root of the wtxids, with zero for the first, the coinbase's. Spec:
+    /// BIP-0141. Core: `BlockWitnessMerkleRoot`.
+    #[must_use]
+    pub fn witness_merkle_root(&self) -> MerkleRoot {
+        let mut hashes = self.hashes(|tx| [tx.bytes(), &[], &[]]);
+        if let Some(coinbase) = hashes.first_mut() {
+            *coinbase = [0; 32];
+        }
+        MerkleRoot(merkle_root(hashes).0)
+    }
+
+    fn hashes<'a>(&'a self, parts: impl Fn(&TxView<'a>) -> [&'a [u8]; 3]) -> Vec<[u8; 32]> {
+        let mut hashes = vec![[0; 32]; self.tx_count()];
+        sha256d_many(&mut hashes, |index| parts(&self.tx(index)));
+        hashes
     }
 
     /// Returns the length in bytes without witnesses.
@@ -99,8 +142,9 @@ impl<'a> Block<&'a [u8]> {
 
 fn read(reader: &mut Reader<'_>) -> Result<(Header, Arena), DecodeError> {
     let header = Header::read(reader)?;
-    let mut arena = Arena::default();
-    for _ in 0..reader.compact_size()? {
+    let count = reader.count(MIN_TX_SIZE)?;
+    let mut arena = Arena::with_capacity(count);
+    for _ in 0..count {
         arena.read_tx(reader)?;
     }
     Ok((header, arena))

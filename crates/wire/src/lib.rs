@@ -1,9 +1,15 @@
 //! Bitcoin's consensus serialization: bytes, not rules.
 //!
-//! [`Block`] and [`Tx`] are views: they walk complete bytes once, remember where each part lies in
+//! [`Block`] and [`Tx`] are views: they walk complete bytes once, remember where each part begins in
 //! one arena, and hand out slices. They take any `B: AsRef<[u8]>`, so a mapped file is read without
-//! a copy and a worker can own its block. [`Transaction`] is the owned type, to build and to change
-//! a transaction; [`Transaction::encode`] gives the bytes that a view reads.
+//! a copy and a worker can own its block. A block of any number of transactions is two allocations,
+//! which grow by doubling where its transactions are large. [`visit_block`] walks without an arena,
+//! for a scan that looks at each part once. [`Block::txids`] and the other hashes of a whole block
+//! are computed many at a time.
+//!
+//! [`Transaction`] is the owned type, to build and to change a transaction; [`Transaction::encode`]
+//! gives the bytes that a view reads, and `to_owned` of a view leads back. Parts by themselves are
+//! written by `encode_to` or `to_bytes`, and read by `read` from a [`Reader`] or by `from_bytes`.
 //!
 //! ```
 //! use caesure_wire::{OutPoint, Transaction, Tx, TxIn, TxOut};
@@ -45,6 +51,7 @@ mod header;
 mod reader;
 mod transaction;
 mod tx;
+mod walk;
 
 pub use block::{Block, encode_block};
 pub use compact_size::{MAX_SIZE, push_compact_size};
@@ -52,5 +59,6 @@ pub use error::DecodeError;
 pub use hashes::{BlockHash, MerkleRoot, ParseHashError, Txid, Wtxid};
 pub use header::Header;
 pub use reader::Reader;
-pub use transaction::{OutPoint, Transaction, TxIn, TxOut};
+pub use transaction::{OutPoint, ParseOutPointError, Transaction, TxIn, TxOut};
 pub use tx::{InputView, OutputView, Tx, TxView, Witness};
+pub use walk::{Part, visit_block};

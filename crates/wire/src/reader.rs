@@ -1,3 +1,5 @@
+use core::hint::black_box;
+
 use byteorder::{ByteOrder, LittleEndian};
 
 use crate::{DecodeError, MAX_SIZE};
@@ -91,6 +93,18 @@ impl<'a> Reader<'a> {
     /// When it is not in its shortest form, is over [`MAX_SIZE`], or the bytes end.
     #[inline]
     pub fn compact_size(&mut self) -> Result<usize, DecodeError> {
+        let (size, width) = match self.bytes.get(self.position) {
+            Some(&byte) if byte < 0xfd => (usize::from(byte), 1),
+            _ => Reader::at(self.bytes, self.position).long_compact_size()?,
+        };
+        self.position += width;
+        Ok(size)
+    }
+
+    /// The size and how many bytes it takes. Out of the way of the many sizes of one byte, and with
+    /// a reader of its own, so that theirs can stay in registers.
+    #[cold]
+    fn long_compact_size(mut self) -> Result<(usize, usize), DecodeError> {
         let at = self.position;
         let (size, least) = match self.u8()? {
             0xfd => (self.bytes(2).map(LittleEndian::read_u16)?.into(), 0xfd),
@@ -101,10 +115,32 @@ impl<'a> Reader<'a> {
         if size < least {
             return Err(DecodeError::NonCanonicalSize { at });
         }
-        usize::try_from(size)
-            .ok()
-            .filter(|&size| size <= MAX_SIZE)
-            .ok_or(DecodeError::OversizedSize { at, size })
+        match usize::try_from(size) {
+            Ok(size) if size <= MAX_SIZE => Ok((size, self.position - at)),
+            _ => Err(DecodeError::OversizedSize { at, size }),
+        }
+    }
+
+    /// Takes a CompactSize that counts things of at least `least` bytes each, which must fit into
+    /// the bytes that are left.
+    #[inline]
+    pub(crate) fn count(&mut self, least: usize) -> Result<usize, DecodeError> {
+        let count = self.compact_size()?;
+        if (self.bytes.len() - self.position) / least < count {
+            return Err(DecodeError::UnexpectedEnd { at: self.bytes.len() });
+        }
+        Ok(count)
+    }
+
+    /// The position as a view keeps it, right where the end of what is walked fits into a `u32`.
+    ///
+    /// It looks at the byte there, for no other reason than the CPU's prefetcher: a walk looks at few
+    /// bytes else, and the more it sees of them the earlier it fetches (a tenth of the time).
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the walk checks where it ends")]
+    pub(crate) fn mark(&self) -> u32 {
+        black_box(self.bytes.get(self.position).copied());
+        self.position as u32
     }
 
     /// Takes a CompactSize and as many bytes.

@@ -1,10 +1,11 @@
 use alloc::vec::Vec;
 use core::fmt;
+use core::str::FromStr;
 
 use byteorder::{ByteOrder, LittleEndian};
 use caesure_hash::sha256d;
 
-use crate::{Txid, push_compact_size};
+use crate::{DecodeError, Tx, Txid, Wtxid, push_compact_size};
 
 /// A reference to an output: the transaction that made it, and its place there.
 ///
@@ -51,6 +52,22 @@ impl fmt::Display for OutPoint {
     }
 }
 
+/// A text is not a txid, a colon and an index without leading zeros or sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an outpoint is 64 hexadecimal digits, a colon and a decimal number below 2^32")]
+pub struct ParseOutPointError;
+
+impl FromStr for OutPoint {
+    type Err = ParseOutPointError;
+
+    fn from_str(text: &str) -> Result<Self, ParseOutPointError> {
+        let (txid, vout) = text.split_once(':').ok_or(ParseOutPointError)?;
+        let is_plain = vout == "0" || !vout.starts_with(['0', '+']);
+        let vout = vout.parse().ok().filter(|_| is_plain).ok_or(ParseOutPointError)?;
+        Ok(Self { txid: txid.parse().map_err(|_| ParseOutPointError)?, vout })
+    }
+}
+
 /// An input that can be changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TxIn {
@@ -62,6 +79,15 @@ pub struct TxIn {
     pub sequence: u32,
     /// The witness stack, bottom first. Spec: BIP-0141.
     pub witness: Vec<Vec<u8>>,
+}
+
+impl TxIn {
+    /// Appends prevout 36, CompactSize, script, sequence 4; the witness stands elsewhere.
+    pub fn encode_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.prevout.to_bytes());
+        push_sized(out, &self.script_sig);
+        out.extend_from_slice(&self.sequence.to_le_bytes());
+    }
 }
 
 /// An output that can be changed.
@@ -95,6 +121,14 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// Reads a transaction that fills `bytes`, in the form with witnesses or without.
+    ///
+    /// # Errors
+    /// When the bytes are not exactly one transaction.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Tx::parse(bytes)?.view().to_owned())
+    }
+
     /// Returns the serialization, with witnesses when an input has one. Spec: BIP-0144.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -113,6 +147,18 @@ impl Transaction {
         Txid(sha256d(&self.encode_stripped()))
     }
 
+    /// Returns the hash of the whole serialization. Spec: BIP-0141.
+    #[must_use]
+    pub fn wtxid(&self) -> Wtxid {
+        Wtxid(sha256d(&self.encode()))
+    }
+
+    /// Returns three times the stripped size plus the total size. Spec: BIP-0141.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        3 * self.encode_stripped().len() + self.encode().len()
+    }
+
     fn encode_with(&self, has_witness: bool) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(&self.version.to_le_bytes());
@@ -121,9 +167,7 @@ impl Transaction {
         }
         push_compact_size(&mut out, self.inputs.len());
         for input in &self.inputs {
-            out.extend_from_slice(&input.prevout.to_bytes());
-            push_sized(&mut out, &input.script_sig);
-            out.extend_from_slice(&input.sequence.to_le_bytes());
+            input.encode_to(&mut out);
         }
         push_compact_size(&mut out, self.outputs.len());
         for output in &self.outputs {

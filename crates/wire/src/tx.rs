@@ -2,156 +2,47 @@ use alloc::vec::Vec;
 
 use caesure_hash::{Sha256, sha256d};
 
+use crate::walk::{Place, walk_tx};
 use crate::{DecodeError, OutPoint, Reader, Transaction, TxIn, TxOut, Txid, Wtxid};
 
+const READ_BEFORE: &str = "the walk read it before";
+
 /// Where the parts of transactions lie in their bytes; one for a whole block.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Arena {
     pub(crate) txs: Vec<TxSpan>,
-    inputs: Vec<InputSpan>,
-    outputs: Vec<ScriptSpan>,
+    /// Where each input begins, each output, and, in a transaction with witnesses, the witness stack
+    /// of each input: one transaction after the other.
+    starts: Vec<u32>,
 }
 
-/// Offsets count from the start of the bytes; first and end of inputs and outputs from the arena's.
+/// A transaction in an arena: `first` is an index into its `starts`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TxSpan {
-    start: u32,
-    end: u32,
-    /// Where the outputs end and the witnesses or the lock time begin.
-    body_end: u32,
-    first_input: u32,
-    first_output: u32,
-    end_input: u32,
-    end_output: u32,
-    has_witness: bool,
-}
-
-/// `start` of the input or output, and the script in it, the end of which is the output's too.
-#[derive(Clone, Copy, Debug)]
-struct ScriptSpan {
-    start: u32,
-    script: u32,
-    script_end: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct InputSpan {
-    base: ScriptSpan,
-    /// Where the witness stack begins, zero for none.
-    witness: u32,
+    place: Place,
+    first: u32,
 }
 
 impl Arena {
-    /// Reads one transaction and appends its spans. Core: `UnserializeTransaction`.
+    /// Makes room for `tx_count` transactions of common size, though not for more than a block has.
+    pub(crate) fn with_capacity(tx_count: usize) -> Self {
+        let tx_count = tx_count.min(10_000);
+        Self { txs: Vec::with_capacity(tx_count), starts: Vec::with_capacity(8 * tx_count) }
+    }
+
+    /// Reads one transaction and appends its spans.
     pub(crate) fn read_tx(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        let start = offset(reader)?;
-        let first_input = count(&self.inputs);
-        let first_output = count(&self.outputs);
-        reader.bytes(4)?;
-        let mut flag = 0;
-        let flag_at = reader.position() + 1;
-        let mut input_count = reader.compact_size()?;
-        if input_count == 0 {
-            flag = reader.u8()?;
-            if flag != 0 {
-                input_count = reader.compact_size()?;
-            }
-        }
-        if input_count != 0 || flag != 0 {
-            self.read_inputs(reader, input_count)?;
-            self.read_outputs(reader)?;
-        }
-        let body_end = offset(reader)?;
-        if flag & 1 != 0 {
-            self.read_witnesses(reader, first_input)?;
-        }
-        if flag & !1 != 0 {
-            return Err(DecodeError::UnknownFlag { at: flag_at, flag });
-        }
-        reader.bytes(4)?;
-        self.txs.push(TxSpan {
-            start,
-            end: offset(reader)?,
-            body_end,
-            first_input,
-            first_output,
-            end_input: count(&self.inputs),
-            end_output: count(&self.outputs),
-            has_witness: flag != 0,
-        });
-        Ok(())
-    }
-
-    fn read_inputs(&mut self, reader: &mut Reader<'_>, n: usize) -> Result<(), DecodeError> {
-        for _ in 0..n {
-            let base = read_script(reader, 36)?;
-            reader.bytes(4)?;
-            self.inputs.push(InputSpan { base, witness: 0 });
-        }
-        Ok(())
-    }
-
-    fn read_outputs(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        for _ in 0..reader.compact_size()? {
-            let span = read_script(reader, 8)?;
-            self.outputs.push(span);
-        }
-        Ok(())
-    }
-
-    fn read_witnesses(&mut self, reader: &mut Reader<'_>, first: u32) -> Result<(), DecodeError> {
-        let mut is_empty = true;
-        for input in &mut self.inputs[first as usize..] {
-            input.witness = offset(reader)?;
-            for _ in 0..reader.compact_size()? {
-                reader.sized_bytes()?;
-                is_empty = false;
-            }
-        }
-        if is_empty {
-            return Err(DecodeError::SuperfluousWitness { at: reader.position() });
-        }
+        let first = self.starts.len();
+        let place = walk_tx(reader, |start, _| self.starts.push(start))?;
+        let first = u32::try_from(first).expect("each part takes one of under 2^32 bytes");
+        self.txs.push(TxSpan { place, first });
         Ok(())
     }
 
     #[inline]
     pub(crate) fn view<'a>(&'a self, bytes: &'a [u8], span: &'a TxSpan) -> TxView<'a> {
-        TxView {
-            bytes,
-            span,
-            inputs: &self.inputs[span.first_input as usize..span.end_input as usize],
-            outputs: &self.outputs[span.first_output as usize..span.end_output as usize],
-        }
+        TxView { bytes, place: &span.place, starts: &self.starts[span.first as usize..] }
     }
-
-    pub(crate) const fn input_count(&self) -> usize {
-        self.inputs.len()
-    }
-
-    pub(crate) const fn output_count(&self) -> usize {
-        self.outputs.len()
-    }
-}
-
-#[inline]
-fn read_script(reader: &mut Reader<'_>, prefix: usize) -> Result<ScriptSpan, DecodeError> {
-    let start = offset(reader)?;
-    reader.bytes(prefix)?;
-    let size = reader.compact_size()?;
-    let script = offset(reader)?;
-    reader.bytes(size)?;
-    Ok(ScriptSpan { start, script, script_end: offset(reader)? })
-}
-
-/// The reader's position. Data of 4 GiB and more end, for this crate, before that.
-#[inline]
-fn offset(reader: &Reader<'_>) -> Result<u32, DecodeError> {
-    let at = reader.position();
-    u32::try_from(at).map_err(|_| DecodeError::UnexpectedEnd { at })
-}
-
-fn count<T>(spans: &[T]) -> u32 {
-    u32::try_from(spans.len()).expect("an input or output takes more than one of under 2^32 bytes")
 }
 
 /// One transaction over its own bytes.
@@ -167,7 +58,7 @@ impl<B: AsRef<[u8]>> Tx<B> {
     /// # Errors
     /// When the bytes are not exactly one transaction.
     pub fn parse(bytes: B) -> Result<Self, DecodeError> {
-        let mut arena = Arena::default();
+        let mut arena = Arena::with_capacity(1);
         let mut reader = Reader::new(bytes.as_ref());
         arena.read_tx(&mut reader)?;
         reader.finish()?;
@@ -185,9 +76,8 @@ impl<B: AsRef<[u8]>> Tx<B> {
 #[derive(Clone, Copy, Debug)]
 pub struct TxView<'a> {
     bytes: &'a [u8],
-    span: &'a TxSpan,
-    inputs: &'a [InputSpan],
-    outputs: &'a [ScriptSpan],
+    place: &'a Place,
+    starts: &'a [u32],
 }
 
 /// An input as slices of its bytes.
@@ -210,7 +100,36 @@ pub struct OutputView<'a> {
     pub script_pubkey: &'a [u8],
 }
 
-impl OutputView<'_> {
+impl<'a> InputView<'a> {
+    /// Takes an input from a reader: prevout 36, CompactSize, script, sequence 4.
+    ///
+    /// # Errors
+    /// When the bytes end, or the length is not in its shortest form or over the limit.
+    #[inline]
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let prevout = OutPoint::from_bytes(&reader.array()?);
+        let script_sig = reader.sized_bytes()?;
+        Ok(Self { prevout, script_sig, sequence: reader.u32()? })
+    }
+
+    /// Returns an owned copy, without a witness.
+    #[must_use]
+    pub fn to_owned(&self) -> TxIn {
+        let Self { prevout, script_sig, sequence } = *self;
+        TxIn { prevout, script_sig: script_sig.to_vec(), sequence, witness: Vec::new() }
+    }
+}
+
+impl<'a> OutputView<'a> {
+    /// Takes an output from a reader: value 8, CompactSize, script.
+    ///
+    /// # Errors
+    /// When the bytes end, or the length is not in its shortest form or over the limit.
+    #[inline]
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        Ok(Self { value: reader.i64()?, script_pubkey: reader.sized_bytes()? })
+    }
+
     /// Returns an owned copy.
     #[must_use]
     pub fn to_owned(&self) -> TxOut {
@@ -222,25 +141,25 @@ impl<'a> TxView<'a> {
     /// Returns the version, unsigned as in Core.
     #[must_use]
     pub fn version(&self) -> u32 {
-        u32::from_le_bytes(self.array(self.span.start))
+        u32::from_le_bytes(self.array(self.place.start))
     }
 
     /// Returns the lock time.
     #[must_use]
     pub fn lock_time(&self) -> u32 {
-        u32::from_le_bytes(self.array(self.span.end - 4))
+        u32::from_le_bytes(self.array(self.place.end - 4))
     }
 
     /// Returns how many inputs there are.
     #[must_use]
     pub const fn input_count(&self) -> usize {
-        self.inputs.len()
+        self.place.input_count as usize
     }
 
     /// Returns how many outputs there are.
     #[must_use]
     pub const fn output_count(&self) -> usize {
-        self.outputs.len()
+        self.place.output_count as usize
     }
 
     /// Returns an input.
@@ -250,12 +169,8 @@ impl<'a> TxView<'a> {
     #[must_use]
     #[inline]
     pub fn input(&self, index: usize) -> InputView<'a> {
-        let span = &self.inputs[index].base;
-        InputView {
-            prevout: OutPoint::from_bytes(&self.array(span.start)),
-            script_sig: self.slice(span.script, span.script_end),
-            sequence: u32::from_le_bytes(self.array(span.script_end)),
-        }
+        let start = self.starts[..self.input_count()][index];
+        InputView::read(&mut self.reader(start)).expect(READ_BEFORE)
     }
 
     /// Returns an output.
@@ -265,11 +180,7 @@ impl<'a> TxView<'a> {
     #[must_use]
     #[inline]
     pub fn output(&self, index: usize) -> OutputView<'a> {
-        let span = &self.outputs[index];
-        OutputView {
-            value: i64::from_le_bytes(self.array(span.start)),
-            script_pubkey: self.slice(span.script, span.script_end),
-        }
+        OutputView::read(&mut self.reader(self.output_starts()[index])).expect(READ_BEFORE)
     }
 
     /// Returns the bytes of an output: value, CompactSize, script.
@@ -278,8 +189,9 @@ impl<'a> TxView<'a> {
     /// When `index` is not below [`output_count`](Self::output_count).
     #[must_use]
     pub fn output_bytes(&self, index: usize) -> &'a [u8] {
-        let span = &self.outputs[index];
-        self.slice(span.start, span.script_end)
+        let starts = self.output_starts();
+        let end = starts.get(index + 1).unwrap_or(&self.place.body_end);
+        self.slice(starts[index], *end)
     }
 
     /// Returns the witness stack of an input, empty when it has none.
@@ -288,56 +200,60 @@ impl<'a> TxView<'a> {
     /// When `index` is not below [`input_count`](Self::input_count).
     #[must_use]
     pub fn witness(&self, index: usize) -> Witness<'a> {
-        match self.inputs[index].witness {
-            0 => Witness { reader: Reader::new(&[]), left: 0 },
-            at => {
-                let mut reader = Reader::at(self.bytes, at as usize);
-                let left = reader.compact_size().expect("the stack was read before");
-                Witness { reader, left }
-            }
+        assert!(index < self.input_count(), "no such input");
+        if !self.has_witness() {
+            return Witness { reader: Reader::new(&[]), left: 0 };
         }
+        let mut reader = self.reader(self.starts[self.input_count() + self.output_count() + index]);
+        let left = reader.compact_size().expect(READ_BEFORE);
+        Witness { reader, left }
     }
 
     /// Iterates over the inputs.
-    pub fn inputs(&self) -> impl ExactSizeIterator<Item = InputView<'a>> + use<'a> {
+    pub fn inputs(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = InputView<'a>> + ExactSizeIterator + use<'a> {
         let tx = *self;
-        (0..self.inputs.len()).map(move |index| tx.input(index))
+        (0..self.input_count()).map(move |index| tx.input(index))
     }
 
     /// Iterates over the outputs.
-    pub fn outputs(&self) -> impl ExactSizeIterator<Item = OutputView<'a>> + use<'a> {
+    pub fn outputs(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = OutputView<'a>> + ExactSizeIterator + use<'a> {
         let tx = *self;
-        (0..self.outputs.len()).map(move |index| tx.output(index))
+        (0..self.output_count()).map(move |index| tx.output(index))
     }
 
     /// Returns whether there is one input, and its prevout is null. Core: `IsCoinBase`.
     #[must_use]
     pub fn is_coinbase(&self) -> bool {
-        self.inputs.len() == 1 && self.input(0).prevout == OutPoint::NULL
+        self.input_count() == 1 && self.input(0).prevout == OutPoint::NULL
     }
 
-    /// Returns whether an input has a witness that is not empty.
+    /// Returns whether an input has a witness that is not empty. Without one nothing stands between
+    /// outputs and lock time.
     #[must_use]
     pub const fn has_witness(&self) -> bool {
-        self.span.has_witness
+        self.place.body_end + 4 < self.place.end
     }
 
     /// Returns the whole serialization.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
-        self.slice(self.span.start, self.span.end)
+        self.slice(self.place.start, self.place.end)
     }
 
     /// Returns the length in bytes with witnesses.
     #[must_use]
     pub const fn total_size(&self) -> usize {
-        (self.span.end - self.span.start) as usize
+        (self.place.end - self.place.start) as usize
     }
 
     /// Returns the length in bytes without witnesses.
     #[must_use]
     pub const fn stripped_size(&self) -> usize {
-        8 + (self.span.body_end - self.body_start()) as usize
+        8 + (self.place.body_end - self.body_start()) as usize
     }
 
     /// Returns three times the stripped size plus the total size. Spec: BIP-0141.
@@ -346,17 +262,17 @@ impl<'a> TxView<'a> {
         3 * self.stripped_size() + self.total_size()
     }
 
+    /// Returns the weight in units of four, rounded up. Spec: BIP-0141.
+    #[must_use]
+    pub const fn vsize(&self) -> usize {
+        self.weight().div_ceil(4)
+    }
+
     /// Computes the hash of the serialization without witnesses.
     #[must_use]
     pub fn txid(&self) -> Txid {
-        if !self.span.has_witness {
-            return Txid(sha256d(self.bytes()));
-        }
-        let hash = Sha256::new()
-            .chain(self.slice(self.span.start, self.span.start + 4))
-            .chain(self.slice(self.body_start(), self.span.body_end))
-            .chain(self.slice(self.span.end - 4, self.span.end));
-        Txid(hash.finish_double())
+        let [first, second, third] = self.stripped_parts();
+        Txid(Sha256::new().chain(first).chain(second).chain(third).finish_double())
     }
 
     /// Computes the hash of the whole serialization.
@@ -369,9 +285,8 @@ impl<'a> TxView<'a> {
     #[must_use]
     pub fn to_owned(&self) -> Transaction {
         let input = |index: usize| {
-            let InputView { prevout, script_sig, sequence } = self.input(index);
             let witness = self.witness(index).map(<[u8]>::to_vec).collect();
-            TxIn { prevout, script_sig: script_sig.to_vec(), sequence, witness }
+            TxIn { witness, ..self.input(index).to_owned() }
         };
         Transaction {
             version: self.version(),
@@ -381,9 +296,30 @@ impl<'a> TxView<'a> {
         }
     }
 
+    /// The serialization without witnesses.
+    pub(crate) fn stripped_parts(&self) -> [&'a [u8]; 3] {
+        let Place { start, end, body_end, .. } = *self.place;
+        if self.has_witness() {
+            let body = self.slice(self.body_start(), body_end);
+            [self.slice(start, start + 4), body, self.slice(end - 4, end)]
+        } else {
+            [self.bytes(), &[], &[]]
+        }
+    }
+
+    #[inline]
+    fn output_starts(&self) -> &'a [u32] {
+        &self.starts[self.input_count()..][..self.output_count()]
+    }
+
+    #[inline]
+    fn reader(&self, start: u32) -> Reader<'a> {
+        Reader::at(self.bytes, start as usize)
+    }
+
     /// Where the input count begins: after the version and, with witnesses, marker and flag.
     const fn body_start(&self) -> u32 {
-        self.span.start + if self.span.has_witness { 6 } else { 4 }
+        self.place.start + if self.has_witness() { 6 } else { 4 }
     }
 
     #[inline]
@@ -402,6 +338,17 @@ impl<'a> TxView<'a> {
 pub struct Witness<'a> {
     reader: Reader<'a>,
     left: usize,
+}
+
+impl<'a> Witness<'a> {
+    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let left = reader.compact_size()?;
+        let witness = Self { reader: reader.clone(), left };
+        for _ in 0..left {
+            reader.sized_bytes()?;
+        }
+        Ok(witness)
+    }
 }
 
 impl<'a> Iterator for Witness<'a> {
