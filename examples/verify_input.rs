@@ -8,6 +8,7 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use caesure_consensus::{BlockContext, HeaderId};
@@ -63,15 +64,15 @@ pub(crate) fn run(
     writeln!(out, "witness     {} items\n", tx.witness(index).len())?;
 
     let spent: Vec<OutputView<'_>> = spent.iter().map(view).collect();
-    let mut steps = Vec::new();
-    let verdict = TxContext::new(tx, &spent)
-        .trace_input(index, context.flags, &mut |step| steps.push(step.to_string()));
-    for step in &steps {
-        writeln!(out, "{step}")?;
-    }
+    let mut steps = 0;
+    let verdict = TxContext::new(tx, &spent).trace_input(index, context.flags, &mut |step| {
+        steps += 1;
+        writeln!(out, "{step}").map_or(ControlFlow::Break(()), ControlFlow::Continue)
+    });
     match verdict {
-        Ok(()) => writeln!(out, "\n{} steps: valid", steps.len())?,
-        Err(error) => writeln!(out, "\n{} steps: {} ({error})", steps.len(), error.name())?,
+        ControlFlow::Continue(Ok(())) => writeln!(out, "\n{steps} steps: valid")?,
+        ControlFlow::Continue(Err(failure)) => writeln!(out, "\n{steps} steps: {failure}")?,
+        ControlFlow::Break(()) => return Err("the output was closed".into()),
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 #![cfg_attr(fuzzing, no_main)]
 //! Any scripts and witness under any flags give a verdict, the same with a trace as without, and one
-//! that more flags can only turn from valid to invalid.
+//! that more flags can only turn from valid to invalid; a failure names an instruction that is there.
+
+use std::ops::ControlFlow;
 
 use caesure_fuzz::flags;
-use caesure_script::{Flags, TxContext};
+use caesure_script::{Flags, ScriptSource, TxContext};
 use caesure_wire::{OutPoint, OutputView, Reader, Transaction, Tx, TxIn, TxOut, Txid};
 use libfuzzer_sys::fuzz_target;
 
@@ -41,8 +43,24 @@ fn run(data: &[u8]) -> Result<(), caesure_wire::DecodeError> {
         steps += 1;
         assert!(step.stack.len() + step.alt_stack.len() <= 1_000, "{step}");
         assert!(step.stack.iter().all(|item| item.len() <= 520));
+        if steps == 100 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    assert_eq!(verdict, traced);
+    let located = context.verify_input_located(0, all);
+    assert_eq!(verdict, located.map_err(|failure| failure.error));
+    match traced {
+        ControlFlow::Continue(result) => assert_eq!(result, located),
+        ControlFlow::Break(()) => assert_eq!(steps, 100),
+    }
+    if let Err(failure) = located {
+        assert!(!failure.to_string().is_empty());
+        let script = match failure.source {
+            Some(ScriptSource::ScriptSig) => tx.view().input(0).script_sig,
+            Some(ScriptSource::ScriptPubkey) => script_pubkey,
+            _ => return Ok(()),
+        };
+        let is_there = |(at, opcode): (usize, u8)| script.get(at) == Some(&opcode);
+        assert!(failure.instruction.is_none_or(is_there), "{failure}");
+    }
     let fewer = flags((all.without(Flags(fewer))).0);
     if verdict.is_ok() && all.contains(fewer) {
         assert_eq!(context.verify_input(0, fewer), Ok(()), "{all} against {fewer}");

@@ -55,6 +55,10 @@
 
 extern crate alloc;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod block_rules;
 mod coin;
 mod connect;

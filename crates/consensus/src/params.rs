@@ -2,7 +2,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use caesure_hash::sha256d;
-use caesure_script::{Flags, opcode, push_slice};
+use caesure_script::{AddressPrefixes, Flags, opcode, push_slice};
 use caesure_wire::{
     BlockHash, Header, MerkleRoot, OutPoint, Transaction, TxIn, TxOut, encode_block,
     push_compact_size,
@@ -72,14 +72,10 @@ pub struct Params {
     pub default_port: u16,
     /// The TCP port for RPC.
     pub rpc_port: u16,
-    /// The version byte of a public key hash's address.
-    pub pubkey_address_prefix: u8,
-    /// The version byte of a script hash's address.
-    pub script_address_prefix: u8,
+    /// What stands before the parts of an address.
+    pub address_prefixes: AddressPrefixes,
     /// The version byte of a private key.
     pub secret_key_prefix: u8,
-    /// The human-readable part of a witness program's address. Spec: BIP-0173.
-    pub bech32_hrp: &'static str,
     /// The header of block 0.
     pub genesis: Header,
     /// The hash of block 0.
@@ -196,10 +192,8 @@ impl Params {
             magic: [0xf9, 0xbe, 0xb4, 0xd9],
             default_port: 8333,
             rpc_port: 8332,
-            pubkey_address_prefix: 0,
-            script_address_prefix: 5,
+            address_prefixes: AddressPrefixes::MAIN,
             secret_key_prefix: 128,
-            bech32_hrp: "bc",
             genesis: genesis(1_231_006_505, 0x1d00_ffff, 2_083_236_893),
             genesis_hash: hash(b"19d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f"),
             activation_heights: [227_931, 363_725, 388_381, 419_328, 481_824],
@@ -248,7 +242,7 @@ impl Params {
 
     fn regtest() -> Self {
         Self {
-            bech32_hrp: "bcrt",
+            address_prefixes: AddressPrefixes::REGTEST,
             pow_limit: Target::from_be_bytes(hex(
                 b"7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
             )),
@@ -267,10 +261,8 @@ impl Params {
             magic: [0xfa, 0xbf, 0xb5, 0xda],
             default_port: 18444,
             rpc_port: 18443,
-            pubkey_address_prefix: 111,
-            script_address_prefix: 196,
+            address_prefixes: AddressPrefixes::TEST,
             secret_key_prefix: 239,
-            bech32_hrp: "tb",
             genesis: genesis(1_296_688_602, 0x207f_ffff, 2),
             genesis_hash: hash(b"0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"),
             pow_limit: Target::from_be_bytes(hex(&[b'f'; 56])),

@@ -5,6 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use caesure_consensus::{HeaderId, HeaderTree, Network, Params, Target, Work, check_header};
+use caesure_script::AddressPrefixes;
 use caesure_wire::{Block, BlockHash};
 
 use common::{Chain, NOW, mine};
@@ -267,9 +268,8 @@ fn what_else_differs_between_networks() {
     assert_eq!(flags, [[no; 3], [yes, no, no], [yes, yes, no], [no; 3], [yes, no, yes]]);
     let prefixes = Network::ALL.map(|network| {
         let params = Params::new(network);
-        let bytes =
-            [params.pubkey_address_prefix, params.script_address_prefix, params.secret_key_prefix];
-        (bytes, params.bech32_hrp)
+        let AddressPrefixes { p2pkh, p2sh, hrp } = params.address_prefixes;
+        ([p2pkh, p2sh, params.secret_key_prefix], hrp)
     });
     let test = ([111, 196, 239], "tb");
     assert_eq!(prefixes, [([0, 5, 128], "bc"), test, test, test, ([111, 196, 239], "bcrt")]);

@@ -40,6 +40,11 @@
 //! This crate signs on all cores, which is its one use of threads; it reads no clock and writes no
 //! file. Not here: invalid blocks, other networks, the records of a block file.
 
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod chain;
 mod regtest;
 mod rng;

@@ -1,8 +1,3 @@
-use alloc::string::String;
-
-use caesure_hash::hash160;
-use caesure_text::{base58, bech32};
-
 use crate::opcode::*;
 use crate::script::{MAX_MULTISIG_KEYS, is_key_size};
 use crate::{Instruction, Instructions, decode_number, is_push_only, p2sh_hash, witness_program};
@@ -21,7 +16,7 @@ pub enum ScriptType<'a> {
     Multisig {
         /// How many signatures it takes, 1 to 20.
         required: usize,
-        /// How many keys there are, up to 20.
+        /// How many keys there are, up to 20; [`multisig_keys`] gives them.
         keys: usize,
     },
     /// `OP_RETURN` and pushes: cannot be spent.
@@ -65,17 +60,6 @@ impl ScriptType<'_> {
     }
 }
 
-/// What a network writes before the parts of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddressPrefixes {
-    /// The byte before the hash of a key, in Base58Check.
-    pub p2pkh: u8,
-    /// The byte before the hash of a script, in Base58Check.
-    pub p2sh: u8,
-    /// The human-readable part, in Bech32.
-    pub hrp: &'static str,
-}
-
 /// Tells what kind of script locks an output. Core: `Solver`.
 #[must_use]
 pub fn classify(script_pubkey: &[u8]) -> ScriptType<'_> {
@@ -101,24 +85,23 @@ pub fn classify(script_pubkey: &[u8]) -> ScriptType<'_> {
     }
 }
 
-/// Writes the address of a script that has one. A bare public key has that of its hash, which Core
-/// does not print.
-#[must_use]
-pub fn address(script_pubkey: &[u8], prefixes: &AddressPrefixes) -> Option<String> {
-    let base58 = |prefix: u8, hash: &[u8; 20]| {
-        let mut payload = [prefix; 21];
-        payload[1..].copy_from_slice(hash);
-        Some(base58::encode_check(&payload))
+/// Returns the public keys of a bare multisig in their order; none of any other script.
+///
+/// ```
+/// use caesure_script::{assemble, multisig_keys};
+///
+/// let key = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
+/// let script = assemble(&format!("1 {key} {key} 2 OP_CHECKMULTISIG"))?;
+/// assert!(multisig_keys(&script).all(|it| *it == script[2..35]));
+/// assert_eq!(multisig_keys(&script).count(), 2);
+/// # Ok::<(), caesure_script::AssembleError>(())
+/// ```
+pub fn multisig_keys(script_pubkey: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let count = match classify(script_pubkey) {
+        ScriptType::Multisig { keys, .. } => keys,
+        _ => 0,
     };
-    if let Some((version, program)) = witness_program(script_pubkey) {
-        return bech32::encode_segwit(prefixes.hrp, version, program).ok();
-    }
-    match classify(script_pubkey) {
-        ScriptType::Pubkey(key) => base58(prefixes.p2pkh, &hash160(key)),
-        ScriptType::PubkeyHash(hash) => base58(prefixes.p2pkh, hash),
-        ScriptType::ScriptHash(hash) => base58(prefixes.p2sh, hash),
-        _ => None,
-    }
+    Instructions::new(script_pubkey).flatten().skip(1).take(count).map(|item| item.data)
 }
 
 /// Tells what kind of witness program it is.
@@ -159,15 +142,14 @@ fn small_number(item: &Instruction<'_>) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{AddressPrefixes, address};
     use alloc::vec::Vec;
     use caesure_text::hex;
-
-    const MAIN: AddressPrefixes = AddressPrefixes { p2pkh: 0, p2sh: 5, hrp: "bc" };
 
     fn check(script: &str, name: &str, expected: Option<&str>) {
         let script = hex::decode(script).unwrap();
         assert_eq!(classify(&script).name(), name);
-        assert_eq!(address(&script, &MAIN).as_deref(), expected);
+        assert_eq!(address(&script, &AddressPrefixes::MAIN).as_deref(), expected);
     }
 
     #[test]

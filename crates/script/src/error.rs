@@ -1,3 +1,9 @@
+use caesure_text::TextError;
+
+use core::fmt;
+
+use crate::{ScriptSource, opcode};
+
 macro_rules! script_errors {
     ($($variant:ident, $name:literal, $text:literal;)*) => {
         /// Why a script does not unlock an output: one variant for each of Core's `SCRIPT_ERR_`.
@@ -85,6 +91,39 @@ pub(crate) const fn ensure(holds: bool, error: ScriptError) -> Result<(), Script
     if holds { Ok(()) } else { Err(error) }
 }
 
+/// Why an input does not unlock its output, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The index of the input.
+    pub input: usize,
+    /// The rule that was broken.
+    pub error: ScriptError,
+    /// The script that broke it; none when it is about what goes with the scripts, as the witness.
+    pub source: Option<ScriptSource>,
+    /// Where in that script the instruction begins that broke it, in bytes, and its opcode. None when
+    /// it is about the script as a whole: its size, or what it leaves at its end.
+    pub instruction: Option<(usize, u8)>,
+}
+
+impl core::error::Error for Failure {}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "input {}: {}", self.input, self.error.name())?;
+        match self.instruction {
+            Some((at, size @ 1..opcode::OP_PUSHDATA1)) => {
+                write!(f, " at byte {at} (a push of {size} bytes)")
+            }
+            Some((at, opcode)) => write!(f, " at byte {at} ({})", opcode::name(opcode)),
+            None => f.write_str(" at no instruction"),
+        }?;
+        if let Some(source) = self.source {
+            write!(f, " of the {source}")?;
+        }
+        write!(f, ": {}", self.error)
+    }
+}
+
 /// Why bytes are not a well-formed script. `at` counts bytes from the start of the script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -101,5 +140,47 @@ pub enum ParseError {
     UnbalancedConditional {
         /// Where the instruction begins; for an open conditional, the end of the script.
         at: usize,
+    },
+}
+
+/// Why a text is not assembly. `at` counts bytes from the start of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AssembleError {
+    /// A word is neither raw bytes, number, opcode nor data.
+    #[error("no opcode, number or data at position {at}")]
+    UnknownWord {
+        /// Where the word begins.
+        at: usize,
+    },
+    /// No data comes after an opcode that needs some, as `OP_PUSHDATA1`.
+    #[error("no data after the opcode at position {at}")]
+    MissingData {
+        /// Where the opcode begins.
+        at: usize,
+    },
+    /// The data is not of the size that the opcode before it pushes.
+    #[error("the data at position {at} is not of the size that the opcode before it pushes")]
+    DataSize {
+        /// Where the data begins.
+        at: usize,
+    },
+}
+
+/// Why a text is not an address of the network asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// The text is damaged, or of another format.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The version byte or the human-readable part is another one; the text itself is sound.
+    #[error("an address of another network")]
+    OtherNetwork,
+    /// A Base58Check text has not the 21 bytes of an address: a private key has 33 or 34.
+    #[error("{length} bytes where an address has 21")]
+    Length {
+        /// How many bytes it has, the checksum left out.
+        length: usize,
     },
 }

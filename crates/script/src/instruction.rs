@@ -129,6 +129,21 @@ pub fn push_int(script: &mut Vec<u8>, number: i64) {
     }
 }
 
+/// Appends the push of `data` by an opcode up to `OP_PUSHDATA4`, if it can push so many bytes.
+pub(crate) fn push_as(script: &mut Vec<u8>, opcode: u8, data: &[u8]) -> Option<()> {
+    let width = opcode.checked_sub(OP_PUSHDATA1).map_or(0, |kind| 1 << kind);
+    let size = (data.len() as u64).to_le_bytes();
+    let fits = match width {
+        0 => data.len() == usize::from(opcode),
+        _ => size[width..].iter().all(|byte| *byte == 0),
+    };
+    fits.then(|| {
+        script.push(opcode);
+        script.extend_from_slice(&size[..width]);
+        script.extend_from_slice(data);
+    })
+}
+
 /// Returns whether the script is whole and only pushes; `OP_RESERVED` counts as a push.
 /// Core: `CScript::IsPushOnly`.
 #[must_use]

@@ -7,6 +7,9 @@ mod stack;
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::ControlFlow;
+
+use caesure_text::hex;
 
 use crate::error::ensure;
 use crate::opcode::*;
@@ -17,8 +20,8 @@ use crate::{Flags, Instruction, Instructions, ScriptError, decode_number, is_tru
 /// A stack item: a slice of the transaction where it was pushed, owned where it was computed.
 pub(crate) type Item<'s> = Cow<'s, [u8]>;
 
-/// What is called before each instruction, for a step debugger.
-pub(crate) type Trace<'t> = Option<&'t mut dyn FnMut(&Step<'_>)>;
+/// What is called before each instruction, for a step debugger; it may stop the run.
+pub(crate) type Trace<'t> = Option<&'t mut dyn FnMut(&Step<'_>) -> ControlFlow<()>>;
 
 /// Which of an input's scripts runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,18 @@ pub enum ScriptSource {
     Tapscript,
 }
 
+impl fmt::Display for ScriptSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ScriptSig => "scriptSig",
+            Self::ScriptPubkey => "scriptPubKey",
+            Self::RedeemScript => "redeem script",
+            Self::WitnessScript => "witness script",
+            Self::Tapscript => "tapscript",
+        })
+    }
+}
+
 /// The machine before an instruction. `Display` is a few lines for people.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
@@ -49,28 +64,52 @@ pub struct Step<'a> {
     /// The other stack, bottom first.
     pub alt_stack: &'a [Cow<'a, [u8]>],
     /// For each open conditional, outermost first, whether the branch is the chosen one. The
-    /// instruction is skipped unless all are; conditionals themselves never are.
+    /// instruction [is skipped](Self::is_skipped) unless all are.
     pub conditions: &'a [bool],
-    /// How many instructions count towards [`MAX_OPS`] so far.
+    /// How many instructions count towards [`MAX_OPS`] so far; 0 in tapscript.
     pub op_count: usize,
     /// Where what signatures commit to begins, in bytes: behind the last `OP_CODESEPARATOR` that ran.
     pub code_start: usize,
+    /// The same as signatures in tapscript commit to it: how many instructions stand before that
+    /// `OP_CODESEPARATOR`; `u32::MAX` when none ran. Spec: BIP-0342.
+    pub code_separator: u32,
+}
+
+impl Step<'_> {
+    /// Returns how many more instructions of those that count may run; none in tapscript, where no
+    /// number of them is too high.
+    #[must_use]
+    pub fn ops_left(&self) -> Option<usize> {
+        (self.source != ScriptSource::Tapscript).then(|| MAX_OPS.saturating_sub(self.op_count))
+    }
+
+    /// Returns whether the instruction stands in a branch that is not taken. Conditionals are never
+    /// skipped; of the others, the rules on sizes, counts and disabled opcodes hold all the same.
+    #[must_use]
+    pub fn is_skipped(&self) -> bool {
+        self.conditions.contains(&false) && !matches!(self.instruction.opcode, OP_IF..=OP_ENDIF)
+    }
 }
 
 impl fmt::Display for Step<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, instruction, conditions, op_count, code_start, .. } = self;
+        let Self { source, instruction, conditions, code_start, .. } = self;
         for (name, items) in [("stack", self.stack), ("alt", self.alt_stack)] {
             write!(f, "  {name:5} [")?;
             for (place, item) in items.iter().enumerate() {
                 let space = if place == 0 { "" } else { " " };
-                write!(f, "{space}0x{}", crate::asm::Hex(item))?;
+                write!(f, "{space}0x{}", hex::encode(item))?;
             }
             writeln!(f, "]")?;
         }
         let position = instruction.position;
-        writeln!(f, "  if {conditions:?}, {op_count} ops, code from byte {code_start}")?;
-        write!(f, "{source:?} {position}: {}", crate::asm::Word(instruction))
+        write!(f, "  if {conditions:?}, ")?;
+        if let Some(left) = self.ops_left() {
+            write!(f, "{left} ops left, ")?;
+        }
+        writeln!(f, "code from byte {code_start}")?;
+        write!(f, "{source} {position}: {}", crate::asm::Word(instruction))?;
+        f.write_str(if self.is_skipped() { " (skipped)" } else { "" })
     }
 }
 
@@ -107,6 +146,7 @@ impl Verifier<'_> {
         stack: Vec<Item<'s>>,
     ) -> Result<Vec<Item<'s>>, ScriptError> {
         let may_be_long = source == ScriptSource::Tapscript;
+        self.source = Some(source);
         ensure(may_be_long || script.len() <= MAX_SCRIPT_SIZE, ScriptError::ScriptSize)?;
         let mut machine = Interpreter {
             script,
@@ -122,10 +162,16 @@ impl Verifier<'_> {
             verifier: self,
         };
         let mut instructions = Instructions::new(script);
+        let mut position = 0;
         while let Some(instruction) = instructions.next() {
-            let instruction = instruction.map_err(|_| ScriptError::BadOpcode)?;
-            machine.trace(instruction);
-            machine.step(instruction, instructions.position())?;
+            let next = instructions.position();
+            let instruction = instruction.map_err(|_| ScriptError::BadOpcode);
+            let result = instruction.and_then(|instruction| machine.step(instruction, next));
+            if let Err(error) = result {
+                machine.verifier.instruction = Some((position, script[position]));
+                return Err(error);
+            }
+            position = next;
         }
         ensure(machine.conditions.is_empty(), ScriptError::UnbalancedConditional)?;
         Ok(machine.stack)
@@ -133,25 +179,32 @@ impl Verifier<'_> {
 }
 
 impl<'s> Interpreter<'s, '_, '_> {
-    fn trace(&mut self, instruction: Instruction<'s>) {
-        if let Some(trace) = &mut self.verifier.trace {
-            trace(&Step {
-                source: self.source,
-                script: self.script,
-                instruction,
-                stack: &self.stack,
-                alt_stack: &self.alt_stack,
-                conditions: &self.conditions,
-                op_count: self.op_count,
-                code_start: self.code_start,
-            });
-        }
+    #[cold]
+    fn trace(&mut self, instruction: Instruction<'s>) -> Result<(), ScriptError> {
+        let Some(trace) = &mut self.verifier.trace else { return Ok(()) };
+        let flow = trace(&Step {
+            source: self.source,
+            script: self.script,
+            instruction,
+            stack: &self.stack,
+            alt_stack: &self.alt_stack,
+            conditions: &self.conditions,
+            op_count: self.op_count,
+            code_start: self.code_start,
+            code_separator: self.code_separator,
+        });
+        self.verifier.is_stopped = flow.is_break();
+        // What error ends a run that is stopped, no one sees.
+        ensure(flow.is_continue(), ScriptError::EvalFalse)
     }
 
     /// Runs one instruction; `next` is where the following one begins.
     #[inline]
     fn step(&mut self, instruction: Instruction<'s>, next: usize) -> Result<(), ScriptError> {
         let Instruction { opcode, data, .. } = instruction;
+        if self.verifier.trace.is_some() {
+            self.trace(instruction)?;
+        }
         let is_running = self.false_conditions == 0;
         ensure(data.len() <= MAX_ITEM_SIZE, ScriptError::PushSize)?;
         if self.source != ScriptSource::Tapscript && OP_16 < opcode {

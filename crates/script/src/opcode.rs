@@ -1,6 +1,7 @@
 //! The opcodes, as `u8` constants under the names that Core prints.
 //!
 //! `OP_CODESEPARATOR` is 0xab, and so on; bytes 0x01 to 0x4b push as many bytes and have no name.
+//! [`name`] and [`from_name`] lead from one to the other.
 #![allow(missing_docs, reason = "an opcode's name is its meaning; the interpreter is their text")]
 
 macro_rules! opcodes {
@@ -23,6 +24,19 @@ macro_rules! opcodes {
                 _ => "OP_UNKNOWN",
             }
         }
+
+        /// Opcodes by name, the other names for some at the end.
+        const NAMES: &[(&str, u8)] = &[
+            $((stringify!($name), $value),)*
+            ("OP_FALSE", OP_FALSE),
+            ("OP_TRUE", OP_TRUE),
+            ("OP_PUSHNUM_NEG1", OP_1NEGATE),
+            ("OP_NOP2", OP_NOP2),
+            ("OP_NOP3", OP_NOP3),
+            ("OP_CLTV", OP_CHECKLOCKTIMEVERIFY),
+            ("OP_CSV", OP_CHECKSEQUENCEVERIFY),
+            ("OP_INVALIDOPCODE", OP_INVALIDOPCODE),
+        ];
     };
 }
 
@@ -62,6 +76,29 @@ pub const OP_NOP2: u8 = OP_CHECKLOCKTIMEVERIFY;
 pub const OP_NOP3: u8 = OP_CHECKSEQUENCEVERIFY;
 pub const OP_INVALIDOPCODE: u8 = 0xff;
 
+/// Returns the opcode with a name in capitals, with or without `OP_`.
+///
+/// Knows the constants here, `OP_CLTV` and `OP_CSV`, and names by number: `OP_SUCCESS80` of
+/// BIP-0342, and `OP_PUSHBYTES_20`, `OP_PUSHNUM_1` and `OP_RETURN_187` of rust-bitcoin and block
+/// explorers.
+#[must_use]
+pub fn from_name(name: &str) -> Option<u8> {
+    let name = name.strip_prefix("OP_").unwrap_or(name);
+    let number = |start: &str| {
+        let digits = name.strip_prefix(start).filter(|digits| !digits.starts_with('+'))?;
+        digits.parse::<u8>().ok()
+    };
+    let known = NAMES.iter().find(|(known, _)| known["OP_".len()..] == *name);
+    let push = || number("PUSHBYTES_").filter(|size| (1..OP_PUSHDATA1).contains(size));
+    let small = || number("PUSHNUM_").filter(|number| (1..=16).contains(number));
+    let success = || number("SUCCESS").or_else(|| number("RETURN_"));
+    known
+        .map(|(_, opcode)| *opcode)
+        .or_else(push)
+        .or_else(|| small().map(|number| OP_1 - 1 + number))
+        .or_else(|| success().filter(|opcode| is_success(*opcode)))
+}
+
 /// Returns whether the opcode makes a tapscript that holds it succeed. Spec: BIP-0342.
 #[must_use]
 pub const fn is_success(opcode: u8) -> bool {
@@ -74,4 +111,40 @@ pub(crate) const fn is_disabled(opcode: u8) -> bool {
         opcode,
         OP_CAT..=OP_RIGHT | OP_INVERT..=OP_XOR | OP_2MUL | OP_2DIV | OP_MUL..=OP_RSHIFT
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back_to_their_opcodes() {
+        for opcode in 0..=255 {
+            let name = name(opcode);
+            if opcode == OP_0 || (OP_1NEGATE..=OP_16).contains(&opcode) && opcode != OP_RESERVED {
+                assert!(name.parse::<i8>().is_ok(), "{name}");
+            } else if name != "OP_UNKNOWN" {
+                assert_eq!(from_name(name), Some(opcode), "{name}");
+                assert_eq!(from_name(&name[3..]), Some(opcode), "{name}");
+            }
+        }
+        for (name, opcode) in [
+            ("OP_0", 0),
+            ("OP_1NEGATE", 0x4f),
+            ("OP_16", 0x60),
+            ("TRUE", 0x51),
+            ("NOP3", 0xb2),
+            ("OP_PUSHBYTES_75", 75),
+            ("OP_PUSHNUM_16", 0x60),
+            ("OP_SUCCESS80", 80),
+            ("OP_RETURN_254", 254),
+        ] {
+            assert_eq!(from_name(name), Some(opcode), "{name}");
+        }
+        let unknown = "op_dup OP_OP_DUP OP_ OP_UNKNOWN OP_PUSHBYTES_0 OP_PUSHBYTES_76 \
+            OP_PUSHBYTES_+5 OP_PUSHNUM_17 OP_SUCCESS81 OP_RETURN_255 OP_RETURN_999 OP_RETURN_";
+        for name in unknown.split(' ').chain([""]) {
+            assert_eq!(from_name(name), None, "{name}");
+        }
+    }
 }

@@ -2,7 +2,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
-use crate::asm::Hex;
+use caesure_text::hex;
+
+use crate::instruction::push_as;
 use crate::opcode::*;
 use crate::{Instruction, Instructions, ParseError, decode_number, push_int, push_slice};
 
@@ -96,7 +98,7 @@ pub fn pprint_script(parsed: &ParsedScript<'_>) -> String {
             Form::Op(OP_ELSE) => write!(text, "{separator}'ELSE'"),
             Form::Op(OP_ENDIF) => write!(text, "]"),
             Form::Push([], _) => write!(text, "{separator}''"),
-            Form::Push(data, _) => write!(text, "{separator}'0x{}'", Hex(data)),
+            Form::Push(data, _) => write!(text, "{separator}'0x{}'", hex::encode(data)),
             form => match opcode_of(form) {
                 opcode if name(opcode) == "OP_UNKNOWN" => {
                     write!(text, "{separator}'OP_INVALID_{opcode:02x}'")
@@ -120,10 +122,7 @@ pub fn unparse_script(parsed: &ParsedScript<'_>, minimal: bool) -> Vec<u8> {
             Err(_) => push_slice(&mut script, data),
         },
         Form::Push(data, opcode @ ..=OP_PUSHDATA4) => {
-            let width = opcode.checked_sub(OP_PUSHDATA1).map_or(0, |kind| 1 << kind);
-            script.push(*opcode);
-            script.extend_from_slice(&(data.len() as u64).to_le_bytes()[..width]);
-            script.extend_from_slice(data);
+            let _ = push_as(&mut script, *opcode, data);
         }
         form => script.push(opcode_of(form)),
     });

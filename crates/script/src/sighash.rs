@@ -3,8 +3,7 @@ use alloc::vec::Vec;
 use caesure_hash::{Sha256, sha256, sha256d};
 use caesure_wire::{OutputView, TxView, push_compact_size};
 
-use crate::Instructions;
-use crate::opcode::OP_CODESEPARATOR;
+use crate::legacy::{Blanked, legacy_midstate};
 
 /// Taproot's default: as [`SIGHASH_ALL`], without a byte in the signature.
 pub const SIGHASH_DEFAULT: u8 = 0;
@@ -28,14 +27,22 @@ pub struct TxContext<'a> {
     shared: Option<SharedHashes>,
     /// None when no input looks like a taproot spend.
     taproot: Option<TaprootHashes>,
+    /// None when fewer than two inputs look like legacy ones.
+    blanked: Option<Blanked>,
 }
 
-/// Single SHA-256 hashes, as BIP-0341 wants them; BIP-0143 hashes them once more.
 #[derive(Clone, Copy, Debug)]
 struct SharedHashes {
-    prevouts: [u8; 32],
-    sequences: [u8; 32],
-    outputs: [u8; 32],
+    prevouts: SharedHash,
+    sequences: SharedHash,
+    outputs: SharedHash,
+}
+
+/// SHA-256, as BIP-0341 wants it, and of that once more, as BIP-0143 does.
+#[derive(Clone, Copy, Debug)]
+struct SharedHash {
+    once: [u8; 32],
+    twice: [u8; 32],
 }
 
 #[derive(Clone, Debug)]
@@ -68,11 +75,14 @@ impl<'a> TxContext<'a> {
             script.len() == 34 && script[0] == 0x51 && tx.witness(index).len() != 0
         };
         let has_taproot = tx.has_witness() && (0..spent.len()).any(looks_taproot);
+        let looks_legacy = |index: &usize| tx.witness(*index).len() == 0;
+        let has_legacy = (0..spent.len()).filter(looks_legacy).nth(1).is_some();
         Self {
             tx,
             spent,
             shared: tx.has_witness().then(|| SharedHashes::new(tx)),
             taproot: has_taproot.then(|| TaprootHashes::new(spent)),
+            blanked: has_legacy.then(|| Blanked::for_all(tx)),
         }
     }
 
@@ -86,6 +96,37 @@ impl<'a> TxContext<'a> {
     #[must_use]
     pub const fn spent(&self) -> &'a [OutputView<'a>] {
         self.spent
+    }
+
+    /// Computes the hash that a signature outside witnesses commits to, as
+    /// [`legacy_sighash`](crate::legacy_sighash) does, with what the inputs share computed once.
+    ///
+    /// What stands before the input of a signature of type ALL is hashed once for the transaction.
+    /// What stands behind it must be hashed for each, since the states differ from that input on: n
+    /// such inputs hash 41 * n * n / 2 bytes, and the hash as it is defined leaves no way to less.
+    /// For the 5,569 inputs of a transaction in block 364292 that is 0.6 GB. Other types hash all
+    /// that they sign each time: with ANYONECANPAY one input, else every input.
+    ///
+    /// # Panics
+    /// When there is no such input.
+    #[must_use]
+    pub fn legacy_sighash(&self, index: usize, script_code: &[u8], sighash_type: u32) -> [u8; 32] {
+        finish(self.legacy_midstate(index, script_code, sighash_type), sighash_type)
+    }
+
+    pub(crate) fn legacy_midstate(
+        &self,
+        index: usize,
+        code: &[u8],
+        sighash_type: u32,
+    ) -> Option<Sha256> {
+        match &self.blanked {
+            Some(blanked) if selection(sighash_type) == (SIGHASH_ALL, false) => {
+                assert!(index < self.spent.len(), "there is such an input");
+                Some(blanked.midstate(index, code))
+            }
+            _ => legacy_midstate(self.tx, index, code, sighash_type),
+        }
     }
 
     /// Computes the hash that a signature in a witness of version 0 commits to. Spec: BIP-0143.
@@ -112,14 +153,14 @@ impl<'a> TxContext<'a> {
         let shared = self.shared.unwrap_or_else(|| SharedHashes::new(self.tx));
         let input = self.tx.input(index);
         let has_all = selected == SIGHASH_ALL;
-        let once_more = |is_wanted, hash: &[u8; 32]| if is_wanted { sha256(hash) } else { [0; 32] };
-        let prevouts = once_more(!anyone_can_pay, &shared.prevouts);
-        let sequences = once_more(!anyone_can_pay && has_all, &shared.sequences);
+        let if_wanted = |is_wanted, hash: SharedHash| if is_wanted { hash.twice } else { [0; 32] };
+        let prevouts = if_wanted(!anyone_can_pay, shared.prevouts);
+        let sequences = if_wanted(!anyone_can_pay && has_all, shared.sequences);
         let outputs = match selected {
             SIGHASH_SINGLE if index < self.tx.output_count() => {
                 sha256d(self.tx.output_bytes(index))
             }
-            _ => once_more(has_all, &shared.outputs),
+            _ => if_wanted(has_all, shared.outputs),
         };
         let mut hash = Sha256::new().chain(&self.tx.version().to_le_bytes());
         hash = hash.chain(&prevouts).chain(&sequences).chain(&input.prevout.to_bytes());
@@ -175,11 +216,11 @@ impl<'a> TxContext<'a> {
         let mut hash = taproot.start.chain(&[sighash_type]);
         hash = hash.chain(&tx.version().to_le_bytes()).chain(&tx.lock_time().to_le_bytes());
         if !anyone_can_pay {
-            hash = hash.chain(&shared.prevouts).chain(&taproot.amounts);
-            hash = hash.chain(&taproot.scripts).chain(&shared.sequences);
+            hash = hash.chain(&shared.prevouts.once).chain(&taproot.amounts);
+            hash = hash.chain(&taproot.scripts).chain(&shared.sequences.once);
         }
         if selected == SIGHASH_ALL {
-            hash.update(&shared.outputs);
+            hash.update(&shared.outputs.once);
         }
         hash.update(&[u8::from(leaf.is_some()) << 1 | u8::from(annex_hash.is_some())]);
         if anyone_can_pay {
@@ -203,10 +244,11 @@ impl<'a> TxContext<'a> {
 
 impl SharedHashes {
     fn new(tx: TxView<'_>) -> Self {
+        let shared = |once| SharedHash { once, twice: sha256(&once) };
         Self {
-            prevouts: hash_all(tx.inputs().map(|input| input.prevout.to_bytes())),
-            sequences: hash_all(tx.inputs().map(|input| input.sequence.to_le_bytes())),
-            outputs: hash_all((0..tx.output_count()).map(|index| tx.output_bytes(index))),
+            prevouts: shared(hash_all(tx.inputs().map(|input| input.prevout.to_bytes()))),
+            sequences: shared(hash_all(tx.inputs().map(|input| input.sequence.to_le_bytes()))),
+            outputs: shared(hash_all((0..tx.output_count()).map(|index| tx.output_bytes(index)))),
         }
     }
 }
@@ -227,22 +269,6 @@ fn hash_all(parts: impl Iterator<Item: AsRef<[u8]>>) -> [u8; 32] {
     hash.finish()
 }
 
-/// Computes the hash that a signature outside witnesses commits to. `script_code` is the running
-/// script from its last `OP_CODESEPARATOR` on, without the signature. For one output that is not
-/// there, the hash is the number one, little-endian. Core: `SignatureHash`, `SigVersion::BASE`.
-///
-/// # Panics
-/// When there is no such input.
-#[must_use]
-pub fn legacy_sighash(
-    tx: TxView<'_>,
-    index: usize,
-    script_code: &[u8],
-    sighash_type: u32,
-) -> [u8; 32] {
-    finish(legacy_midstate(tx, index, script_code, sighash_type), sighash_type)
-}
-
 /// Appends the hash type. Without a state, a signature is for a missing output and signs the number
 /// one.
 pub(crate) fn finish(midstate: Option<Sha256>, sighash_type: u32) -> [u8; 32] {
@@ -251,61 +277,7 @@ pub(crate) fn finish(midstate: Option<Sha256>, sighash_type: u32) -> [u8; 32] {
     midstate.map_or(one, |start| start.chain(&sighash_type.to_le_bytes()).finish_double())
 }
 
-pub(crate) fn legacy_midstate(
-    tx: TxView<'_>,
-    index: usize,
-    script_code: &[u8],
-    sighash_type: u32,
-) -> Option<Sha256> {
-    let (selected, anyone_can_pay) = selection(sighash_type);
-    let outputs = match selected {
-        SIGHASH_NONE => 0,
-        SIGHASH_SINGLE if tx.output_count() <= index => return None,
-        SIGHASH_SINGLE => index + 1,
-        _ => tx.output_count(),
-    };
-    let mut hash = Sha256::new().chain(&tx.version().to_le_bytes());
-    let inputs = if anyone_can_pay { index..index + 1 } else { 0..tx.input_count() };
-    update_compact_size(&mut hash, inputs.len());
-    for place in inputs {
-        let input = tx.input(place);
-        let is_signed = place == index;
-        hash.update(&input.prevout.to_bytes());
-        if is_signed {
-            update_script_code(&mut hash, script_code);
-        } else {
-            hash.update(&[0]);
-        }
-        let is_kept = is_signed || selected == SIGHASH_ALL;
-        hash.update(&if is_kept { input.sequence } else { 0 }.to_le_bytes());
-    }
-    update_compact_size(&mut hash, outputs);
-    for place in 0..outputs {
-        // A blanked output: value -1, empty script.
-        let is_blank = selected == SIGHASH_SINGLE && place != index;
-        let blank = &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0];
-        hash.update(if is_blank { blank } else { tx.output_bytes(place) });
-    }
-    Some(hash.chain(&tx.lock_time().to_le_bytes()))
-}
-
-/// Hashes a script without its code separators. What follows a push that runs past the end is
-/// announced in the length and left out, as Core does it: such a script fails later anyway.
-fn update_script_code(hash: &mut Sha256, script: &[u8]) {
-    let mut instructions = Instructions::new(script);
-    let whole = instructions.by_ref().flatten();
-    let separators = whole.filter(|item| item.opcode == OP_CODESEPARATOR);
-    let separators: Vec<usize> = separators.map(|item| item.position).collect();
-    update_compact_size(hash, script.len() - separators.len());
-    let mut start = 0;
-    for separator in separators {
-        hash.update(&script[start..separator]);
-        start = separator + 1;
-    }
-    hash.update(&script[start..instructions.position()]);
-}
-
-fn update_compact_size(hash: &mut Sha256, size: usize) {
+pub(crate) fn update_compact_size(hash: &mut Sha256, size: usize) {
     let mut bytes = Vec::with_capacity(9);
     push_compact_size(&mut bytes, size);
     hash.update(&bytes);

@@ -4,7 +4,7 @@ use secp256k1::{Message, Parity, PublicKey, Scalar, XOnlyPublicKey, ecdsa, schno
 
 use crate::error::ensure;
 use crate::script::is_key_size;
-use crate::sighash::{Leaf, finish, legacy_midstate, selection};
+use crate::sighash::{Leaf, finish, selection};
 use crate::verify::Verifier;
 use crate::{
     Flags, Instructions, SIGHASH_ANYONECANPAY, ScriptError, ScriptSource, push_slice,
@@ -41,7 +41,7 @@ impl Verifier<'_> {
             Some((cached, start)) if cached == code => start,
             cached => {
                 let start = if source.is_legacy() {
-                    legacy_midstate(context.tx, index, code, sighash_type)
+                    context.legacy_midstate(index, code, sighash_type)
                 } else {
                     Some(context.segwit_v0_midstate(index, code, sighash_type))
                 };
@@ -98,10 +98,15 @@ pub(crate) fn is_tweaked(
     internal_key: [u8; 32],
     root: [u8; 32],
 ) -> bool {
-    let tweak = Scalar::from_be_bytes(tap_tweak_hash(internal_key, Some(root)));
-    let keys = [internal_key, *output_key].map(XOnlyPublicKey::from_byte_array);
-    let ([Ok(internal), Ok(output)], Ok(tweak)) = (keys, tweak) else { return false };
-    internal.tweak_add_check(&output, if is_odd { Parity::Odd } else { Parity::Even }, tweak)
+    let Ok(tweak) = Scalar::from_be_bytes(tap_tweak_hash(internal_key, Some(root))) else {
+        return false;
+    };
+    // The output key is compared as bytes, since to parse it would take a square root.
+    let tweaked =
+        XOnlyPublicKey::from_byte_array(internal_key).and_then(|key| key.add_tweak(&tweak));
+    tweaked.is_ok_and(|(key, parity)| {
+        key.to_byte_array() == *output_key && (parity == Parity::Odd) == is_odd
+    })
 }
 
 /// Checks what flags ask of an ECDSA signature; an empty one passes. Core: `CheckSignatureEncoding`.

@@ -1,20 +1,21 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use core::ops::ControlFlow;
 
 use caesure_hash::{Sha256, sha256};
-use caesure_wire::push_compact_size;
+use caesure_wire::{OutputView, TxView, push_compact_size};
 
 use crate::classify::classify_program;
 use crate::error::ensure;
 use crate::interpreter::{Item, Trace};
-use crate::opcode::{OP_CHECKSIG, OP_DUP, OP_EQUALVERIFY, OP_HASH160, is_success};
+use crate::opcode::{OP_16, OP_CHECKSIG, OP_DUP, OP_EQUALVERIFY, OP_HASH160, is_success};
 use crate::script::{MAX_ITEM_SIZE, MAX_STACK_ITEMS};
 use crate::sighash::annex_hash;
 use crate::signature::is_tweaked;
 use crate::{
-    Flags, Instructions, ScriptError, ScriptSource, ScriptType, Step, TAPSCRIPT_LEAF_VERSION,
-    TxContext, is_push_only, is_true, p2sh_hash, push_slice, tap_branch_hash, tap_leaf_hash,
-    witness_program,
+    Failure, Flags, Instructions, ScriptError, ScriptSource, ScriptType, Step,
+    TAPSCRIPT_LEAF_VERSION, TxContext, is_true, p2sh_hash, push_slice, tap_branch_hash,
+    tap_leaf_hash, witness_program,
 };
 
 /// The first byte of an annex. Spec: BIP-0341.
@@ -22,7 +23,35 @@ const ANNEX_TAG: u8 = 0x50;
 /// How much more weight than the witness's size a tapscript's signatures may take. Spec: BIP-0342.
 const WEIGHT_OFFSET: usize = 50;
 
+/// Verifies transactions, each given with the outputs that its inputs spend and the flags of its
+/// block, and gives one result for each, in their order. A coinbase has nothing to verify, whatever
+/// is given for it.
+///
+/// The work is done as results are taken: `find_map(Result::err)` stops at the first failure, and
+/// `enumerate` tells which transaction it is in. Nothing is shared between transactions, so that many
+/// threads can each take a part of them.
+///
+/// # Panics
+/// When a transaction, but a coinbase, has not one spent output for each input.
+pub fn verify_batch<'a>(
+    txs: impl IntoIterator<Item = (TxView<'a>, &'a [OutputView<'a>], Flags)>,
+) -> impl Iterator<Item = Result<(), Failure>> {
+    txs.into_iter().map(|(tx, spent, flags)| match tx.is_coinbase() {
+        true => Ok(()),
+        false => TxContext::new(tx, spent).verify(flags),
+    })
+}
+
 impl TxContext<'_> {
+    /// Runs the scripts of all inputs. A coinbase has nothing to verify.
+    ///
+    /// # Errors
+    /// The first input that fails: where, and the first rule that is broken.
+    pub fn verify(&self, flags: Flags) -> Result<(), Failure> {
+        let count = if self.tx.is_coinbase() { 0 } else { self.tx.input_count() };
+        (0..count).try_for_each(|index| self.verify_input_located(index, flags))
+    }
+
     /// Runs the scripts of an input. Core: `VerifyScript`.
     ///
     /// # Errors
@@ -53,10 +82,20 @@ impl TxContext<'_> {
         result
     }
 
-    /// The same, calling `trace` before each instruction.
+    /// The same as [`verify_input`](Self::verify_input), at the same cost, and says which instruction
+    /// of which script failed.
     ///
     /// # Errors
-    /// The first rule that is broken.
+    /// The first rule that is broken, and where.
+    ///
+    /// # Panics
+    /// When there is no such input.
+    pub fn verify_input_located(&self, index: usize, flags: Flags) -> Result<(), Failure> {
+        self.verifier(index, flags, None).verify_located()
+    }
+
+    /// The same, calling `trace` before each instruction, those in branches that are not taken
+    /// included. When `trace` breaks, the run ends there without a result.
     ///
     /// # Panics
     /// When there is no such input.
@@ -64,9 +103,11 @@ impl TxContext<'_> {
         &self,
         index: usize,
         flags: Flags,
-        trace: &mut dyn FnMut(&Step<'_>),
-    ) -> Result<(), ScriptError> {
-        self.verifier(index, flags, Some(trace)).verify()
+        trace: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<(), Result<(), Failure>> {
+        let mut verifier = self.verifier(index, flags, Some(trace));
+        let result = verifier.verify_located();
+        if verifier.is_stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(result) }
     }
 
     const fn verifier<'c>(&'c self, index: usize, flags: Flags, trace: Trace<'c>) -> Verifier<'c> {
@@ -75,6 +116,9 @@ impl TxContext<'_> {
             index,
             flags,
             trace,
+            is_stopped: false,
+            source: None,
+            instruction: None,
             midstates: [const { None }; 6],
             annex_hash: None,
             output_hash: None,
@@ -91,6 +135,12 @@ pub(crate) struct Verifier<'c> {
     pub(crate) index: usize,
     pub(crate) flags: Flags,
     pub(crate) trace: Trace<'c>,
+    /// Whether `trace` stopped the run.
+    pub(crate) is_stopped: bool,
+    /// The script that runs, or ran last; none where rules on other things are checked.
+    pub(crate) source: Option<ScriptSource>,
+    /// The instruction that failed.
+    pub(crate) instruction: Option<(usize, u8)>,
     /// For each class of hash types the last script code and the state before the type: many
     /// signatures of one input then cost one pass over the transaction. Core: `SigHashCache`.
     pub(crate) midstates: [Option<(Vec<u8>, Option<Sha256>)>; 6],
@@ -108,12 +158,19 @@ impl Verifier<'_> {
         self.flags.contains(flag)
     }
 
+    fn verify_located(&mut self) -> Result<(), Failure> {
+        let result = self.verify();
+        let Self { index: input, source, instruction, .. } = *self;
+        result.map_err(|error| Failure { input, error, source, instruction })
+    }
+
     fn verify(&mut self) -> Result<(), ScriptError> {
         let Self { context, index, .. } = *self;
         let script_sig = context.tx.input(index).script_sig;
         let script_pubkey = context.spent[index].script_pubkey;
-        let is_sig_push_only = !self.has(Flags::SIGPUSHONLY) || is_push_only(script_sig);
-        ensure(is_sig_push_only, ScriptError::SigPushonly)?;
+        if self.has(Flags::SIGPUSHONLY) {
+            self.check_push_only(script_sig)?;
+        }
         // The two scripts run one after the other and are never joined (CVE-2010-5141).
         let stack = self.run(ScriptSource::ScriptSig, script_sig, Vec::new())?;
         let is_p2sh = self.has(Flags::P2SH) && p2sh_hash(script_pubkey).is_some();
@@ -122,7 +179,7 @@ impl Verifier<'_> {
         check_top(&stack)?;
         let (mut script, mut depth) = (Cow::Borrowed(script_pubkey), stack.len());
         if is_p2sh {
-            ensure(is_push_only(script_sig), ScriptError::SigPushonly)?;
+            self.check_push_only(script_sig)?;
             script = pushed.pop().expect("its hash was compared");
             let stack = self.run(ScriptSource::RedeemScript, &script, pushed)?;
             check_top(&stack)?;
@@ -131,6 +188,7 @@ impl Verifier<'_> {
         if self.has(Flags::WITNESS)
             && let Some((version, program)) = witness_program(&script)
         {
+            self.source = None;
             let mut expected = Vec::new();
             let mut error = ScriptError::WitnessMalleated;
             if is_p2sh {
@@ -141,8 +199,24 @@ impl Verifier<'_> {
             return self.verify_program(version, program, is_p2sh);
         }
         ensure(!self.has(Flags::CLEANSTACK) || depth == 1, ScriptError::Cleanstack)?;
+        self.source = None;
         let has_witness = context.tx.witness(index).len() != 0;
         ensure(!self.has(Flags::WITNESS) || !has_witness, ScriptError::WitnessUnexpected)
+    }
+
+    /// Core: `CScript::IsPushOnly`.
+    fn check_push_only(&mut self, script_sig: &[u8]) -> Result<(), ScriptError> {
+        self.source = Some(ScriptSource::ScriptSig);
+        let mut instructions = Instructions::new(script_sig);
+        let mut position = 0;
+        while let Some(item) = instructions.next() {
+            if item.map_or(true, |item| OP_16 < item.opcode) {
+                self.instruction = Some((position, script_sig[position]));
+                return Err(ScriptError::SigPushonly);
+            }
+            position = instructions.position();
+        }
+        Ok(())
     }
 
     /// Core: `VerifyWitnessProgram`.
@@ -210,12 +284,18 @@ impl Verifier<'_> {
         self.leaf_hash = leaf;
         let weight = stack_size(witness) + WEIGHT_OFFSET;
         self.weight_left = i64::try_from(weight).expect("a witness is in memory");
-        for instruction in Instructions::new(script) {
+        self.source = Some(ScriptSource::Tapscript);
+        let mut instructions = Instructions::new(script);
+        let mut position = 0;
+        while let Some(instruction) = instructions.next() {
+            self.instruction = Some((position, script[position]));
             if is_success(instruction.map_err(|_| ScriptError::BadOpcode)?.opcode) {
                 let is_discouraged = self.has(Flags::DISCOURAGE_OP_SUCCESS);
                 return ensure(!is_discouraged, ScriptError::DiscourageOpSuccess);
             }
+            position = instructions.position();
         }
+        self.instruction = None;
         ensure(stack.len() <= MAX_STACK_ITEMS, ScriptError::StackSize)?;
         self.run_witness(ScriptSource::Tapscript, script, stack)
     }

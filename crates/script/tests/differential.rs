@@ -1,11 +1,18 @@
 //! The same spends judged by this crate and by Bitcoin Core's `bitcoinconsensus`: real ones with
 //! changes, signed ones, and random scripts, each under a random set of the flags that it knows.
 //!
+//! And signature hashes beside those of rust-bitcoin.
+//!
 //! `CAESURE_CASES` sets how many, `CAESURE_SEED` the seed.
 #![allow(clippy::print_stdout, reason = "the test prints its seed and how many cases it ran")]
 
 mod data;
 
+use std::ops::ControlFlow;
+
+use bitcoin::consensus::deserialize;
+use bitcoin::hashes::Hash;
+use bitcoin::sighash::{Annex, EcdsaSighashType, Prevouts, SighashCache, TapSighashType};
 use bitcoinconsensus::Utxo;
 use caesure_script::{
     Flags, Leaf, TAPSCRIPT_LEAF_VERSION, TxContext, legacy_sighash, opcode::*, push_int,
@@ -524,7 +531,13 @@ fn verdicts_equal_those_of_bitcoinconsensus() {
     let mut accepted = 0;
     for case in 0..cases {
         let (spend, index, flags) = maker.case();
-        let result = spend.verify(index, flags);
+        let (result, located, traced) = spend.with(|context| {
+            let traced = context.trace_input(index, flags, &mut |_| ControlFlow::Continue(()));
+            let located = context.verify_input_located(index, flags);
+            (context.verify_input(index, flags), located, traced)
+        });
+        assert_eq!(located.map_err(|failure| failure.error), result);
+        assert_eq!(traced, ControlFlow::Continue(located));
         let is_accepted = core_accepts(&spend, index, flags);
         assert_eq!(
             result.is_ok(),
@@ -535,4 +548,94 @@ fn verdicts_equal_those_of_bitcoinconsensus() {
     }
     println!("seed {seed}: {cases} cases, {accepted} accepted");
     assert!(cases / 5 < accepted && accepted < cases * 4 / 5, "one verdict is too rare");
+}
+
+/// Opcodes at random, none of them a push or `OP_CODESEPARATOR`, which rust-bitcoin leaves in.
+fn plain_script(random: &mut Random) -> Vec<u8> {
+    let size = random.below(60);
+    let opcode = |_| OP_NOP + u8::try_from(random.below(70)).unwrap();
+    (0..size).map(opcode).collect()
+}
+
+/// The hashes for one input that rust-bitcoin computes: legacy, of witness version 0, and of taproot
+/// with and without annex and leaf.
+fn compare_sighashes(
+    context: &TxContext<'_>,
+    theirs: &mut SighashCache<bitcoin::Transaction>,
+    index: usize,
+    random: &mut Random,
+) {
+    let code = plain_script(random);
+    let script = bitcoin::Script::from_bytes(&code);
+    let sighash_type = [1, 2, 3, 0x81, 0x82, 0x83][random.below(6)];
+    let place = format!("input {index} of {}, type {sighash_type:#x}", context.spent().len());
+    // Any number is a type outside witnesses.
+    let any_type = if random.below(3) == 0 { random.next() >> 32 } else { sighash_type };
+    let any_type = u32::try_from(any_type).unwrap();
+    for any_type in [1, any_type] {
+        let legacy = theirs.legacy_signature_hash(index, script, any_type).unwrap();
+        let hash = context.legacy_sighash(index, &code, any_type);
+        assert_eq!(hash, *legacy.as_byte_array(), "{place}");
+        assert_eq!(legacy_sighash(context.tx(), index, &code, any_type), hash);
+    }
+
+    let number = u32::try_from(sighash_type).unwrap();
+    let value = bitcoin::Amount::from_sat(context.spent()[index].value.cast_unsigned());
+    let ecdsa_type = EcdsaSighashType::from_standard(number).unwrap();
+    let segwit = theirs.p2wsh_signature_hash(index, script, value, ecdsa_type).unwrap();
+    let hash = context.segwit_v0_sighash(index, &code, number);
+    assert_eq!(hash, *segwit.as_byte_array(), "{place}");
+
+    let number = if random.below(4) == 0 { 0 } else { u8::try_from(sighash_type).unwrap() };
+    let taproot_type = TapSighashType::from_consensus_u8(number).unwrap();
+    let output = |it: &caesure_wire::OutputView<'_>| bitcoin::TxOut {
+        value: bitcoin::Amount::from_sat(it.value.cast_unsigned()),
+        script_pubkey: bitcoin::ScriptBuf::from_bytes(it.script_pubkey.to_vec()),
+    };
+    let spent: Vec<_> = context.spent().iter().map(output).collect();
+    let annex = (random.below(3) == 0).then(|| [&[0x50], &code[..]].concat());
+    let leaf = (random.below(2) == 0).then(|| Leaf {
+        hash: caesure_hash::sha256(&code),
+        code_separator: u32::try_from(random.next() >> 32).unwrap(),
+    });
+    let taproot = theirs.taproot_signature_hash(
+        index,
+        &Prevouts::All(&spent),
+        annex.as_deref().map(|annex| Annex::new(annex).unwrap()),
+        leaf.map(|leaf| (bitcoin::TapLeafHash::from_byte_array(leaf.hash), leaf.code_separator)),
+        taproot_type,
+    );
+    let hash = context.taproot_sighash(index, number, annex.as_deref(), leaf);
+    // None on both sides for SINGLE without an output.
+    assert_eq!(hash, taproot.ok().map(|hash| hash.to_byte_array()), "{place}");
+}
+
+#[test]
+fn signature_hashes_equal_those_of_rust_bitcoin() {
+    let mut maker = Maker::new(3);
+    // Of many inputs, every one, since hashes of the transaction's start are kept at some places.
+    let counts = (0..600).map(|_| 0).chain([24, 25, 26, 252, 253, 1_100]);
+    for count in counts {
+        let (mut spend, index) = maker.tx();
+        let random = &mut maker.random;
+        for vout in spend.tx.inputs.len()..count {
+            let prevout = OutPoint {
+                txid: Txid(random.bytes(32).try_into().unwrap()),
+                vout: u32::try_from(vout).unwrap(),
+            };
+            let sequence = TIMES[random.below(TIMES.len())];
+            let script_sig = random.bytes(vout % 3);
+            let witness = vec![random.bytes(1); usize::from(random.below(200) == 0)];
+            spend.tx.inputs.push(TxIn { prevout, script_sig, sequence, witness });
+            spend.spent.push(spend.spent[0].clone());
+        }
+        // A version is signed in one crate and not in the other, and the bytes are the same.
+        let mut theirs = SighashCache::new(deserialize(&spend.tx.encode()).unwrap());
+        spend.with(|context| {
+            let all = if count == 0 { index..index + 1 } else { 0..spend.spent.len() };
+            for index in all {
+                compare_sighashes(context, &mut theirs, index, random);
+            }
+        });
+    }
 }

@@ -4,6 +4,8 @@
 
 mod data;
 
+use std::ops::ControlFlow;
+
 use caesure_script::{
     Flags, Leaf, ScriptError as E, Step, TAPSCRIPT_LEAF_VERSION, disassemble_signatures,
     is_unspendable, legacy_sighash, opcode::*, p2sh_sigop_count, push_int, push_slice, sigop_count,
@@ -584,8 +586,11 @@ fn nbitcoin_1288_nip_at_sixteen_items() {
     assert_eq!(bare(script.clone()).verify(0, NONE), Ok(()));
     let mut deepest = 0;
     bare(script).with(|context| {
-        let mut see = |step: &Step<'_>| deepest = deepest.max(step.stack.len());
-        context.trace_input(0, NONE, &mut see).unwrap();
+        let mut see = |step: &Step<'_>| {
+            deepest = deepest.max(step.stack.len());
+            ControlFlow::Continue(())
+        };
+        assert_eq!(context.trace_input(0, NONE, &mut see), ControlFlow::Continue(Ok(())));
     });
     assert!(16 <= deepest, "{deepest}");
     let words = repeated("1", 16) + " " + &repeated("NIP", 15);

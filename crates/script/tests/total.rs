@@ -10,8 +10,6 @@ use caesure_script::{
 use data::{Random, Spend, bytes, outside_data, text};
 use serde_json::Value;
 
-const REGTEST: AddressPrefixes = AddressPrefixes { p2pkh: 111, p2sh: 196, hrp: "bcrt" };
-
 /// Random bytes, of which many are opcodes that have a structure.
 fn random_script(random: &mut Random) -> Vec<u8> {
     let structure = [
@@ -46,7 +44,7 @@ fn any_bytes_give_values_or_errors_and_come_back() {
         assert_eq!(disassemble(&script).ends_with("[error]"), !is_whole, "{script:?}");
         assert!(sigop_count(&script, true) <= sigop_count(&script, false));
         let is_standard = classify(&script).name() != "nonstandard";
-        assert!(is_standard || address(&script, &REGTEST).is_none(), "{script:?}");
+        assert!(is_standard || address(&script, &AddressPrefixes::REGTEST).is_none(), "{script:?}");
         if let Ok(parsed) = parse_script(&script) {
             parsed_count += 1;
             assert!(is_whole);
@@ -82,6 +80,8 @@ fn assembly_text_is_core_s() {
         ("01", "3006020101020101[ALL]"),
         ("02", "3006020101020101[NONE]"),
         ("03", "3006020101020101[SINGLE]"),
+        ("81", "3006020101020101[ALL|ANYONECANPAY]"),
+        ("82", "3006020101020101[NONE|ANYONECANPAY]"),
         ("83", "3006020101020101[SINGLE|ANYONECANPAY]"),
         ("04", "300602010102010104"),
     ] {
@@ -95,7 +95,10 @@ fn assembly_text_is_core_s() {
         let script = bytes(script);
         assert_eq!(disassemble(&script), text(&expected["asm"]));
         assert_eq!(classify(&script).name(), text(&expected["type"]));
-        assert_eq!(address(&script, &REGTEST).as_deref(), expected["address"].as_str());
+        assert_eq!(
+            address(&script, &AddressPrefixes::REGTEST).as_deref(),
+            expected["address"].as_str()
+        );
     }
     println!("rpc_decodescript.json: {} cases", cases.len());
 }

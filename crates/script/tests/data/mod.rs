@@ -1,14 +1,13 @@
 //! Where test data comes from, and the text forms that Bitcoin Core's vectors use.
 #![allow(dead_code, reason = "each test program uses a part")]
 #![allow(clippy::missing_panics_doc, reason = "a panic is how a test fails")]
+#![allow(clippy::print_stdout, reason = "a test says what it leaves out")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
-use caesure_script::{
-    Flags, ScriptError, TxContext, opcode, push_int, push_slice, tap_leaf_hash, tap_tweak_hash,
-};
+use caesure_script::{Flags, ScriptError, TxContext, tap_leaf_hash, tap_tweak_hash};
 use caesure_text::hex;
 use caesure_wire::{OutPoint, OutputView, Reader, Transaction, Tx, TxIn, TxOut, Txid};
 use secp256k1::{Keypair, Scalar, SecretKey, XOnlyPublicKey};
@@ -66,28 +65,9 @@ pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
 }
 
-/// Assembles the form in Core's vectors: numbers, `0x` raw bytes, `'text'`, opcodes with or without
-/// `OP_`.
+/// Assembles the form in Core's vectors.
 pub(crate) fn assemble(words: &str) -> Vec<u8> {
-    let mut script = Vec::new();
-    for word in words.split_ascii_whitespace() {
-        if let Ok(number) = word.parse() {
-            push_int(&mut script, number);
-        } else if let Some(raw) = word.strip_prefix("0x") {
-            script.extend(bytes(raw));
-        } else if let Some(quoted) = word.strip_prefix('\'') {
-            push_slice(&mut script, quoted.strip_suffix('\'').expect(word).as_bytes());
-        } else {
-            let name = format!("OP_{}", word.trim_start_matches("OP_"));
-            let alias = match name.as_str() {
-                "OP_NOP2" => "OP_CHECKLOCKTIMEVERIFY",
-                "OP_NOP3" => "OP_CHECKSEQUENCEVERIFY",
-                name => name,
-            };
-            script.push((0..=0xff).find(|&code| opcode::name(code) == alias).expect(word));
-        }
-    }
-    script
+    caesure_script::assemble(words).unwrap_or_else(|error| panic!("{words}: {error}"))
 }
 
 /// A transaction as owned bytes with what its inputs spend.
