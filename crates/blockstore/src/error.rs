@@ -41,8 +41,8 @@ pub enum Error {
     /// Bitcoin Core's obfuscation key, in this file, is not 8 bytes.
     #[error("{0} is not a key of 8 bytes: restore it from the folder of Bitcoin Core")]
     BadXorKey(PathBuf),
-    /// This place of a stream was to be read again.
-    #[error("standard input cannot be read again at byte {0}")]
+    /// This place of a stream was to be read again, or read by a scan, which reads in any order.
+    #[error("a stream cannot be read again at byte {0}: name a file")]
     NotSeekable(u64),
     /// The store does not have this block.
     #[error("block {0} is not stored")]

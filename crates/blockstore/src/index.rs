@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 
 use crate::Magic;
 use crate::record::{PREFIX_SIZE, block_size};
+use crate::window::read_up_to;
 
 /// The layout is in `docs/block-file.md`: these eight bytes, version, network magic, checksum.
 const FILE_MAGIC: [u8; 8] = *b"caes.idx";
@@ -271,18 +272,4 @@ fn key(hash: &BlockHash) -> u64 {
 
 fn file_offset(entry: usize) -> u64 {
     (HEADER_SIZE + entry * ENTRY_SIZE) as u64
-}
-
-/// Reads until `bytes` are full or the file ends.
-fn read_up_to(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
-    let mut size = 0;
-    while size < bytes.len() {
-        match file.read_at(&mut bytes[size..], at + size as u64) {
-            Ok(0) => break,
-            Ok(count) => size += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(size)
 }

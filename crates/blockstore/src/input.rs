@@ -2,7 +2,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::record::{Form, HEAD_SIZE, Next, PREFIX_SIZE, Prefix};
+use caesure_wire::Header;
+
+use crate::record::{Form, HEAD_SIZE, Next, PREFIX_SIZE, Prefix, check_block};
 use crate::window::{BLANKS_IN_SIZE, KEY_SIZE, RecordBytes, Window};
 use crate::{Error, Magic};
 
@@ -42,20 +44,75 @@ pub struct Counts {
 pub struct RecordReader {
     magic: Magic,
     files: Vec<InputFile>,
+    /// What is open of the files, by their numbers.
+    windows: Vec<Option<Window>>,
     current: usize,
     position: u64,
     /// Where the last record of another network ended.
     foreign_end: u64,
     counts: Counts,
+    access: Access,
 }
 
-#[derive(Default)]
-struct InputFile {
-    path: PathBuf,
+/// How files are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Mapped, unless they are obfuscated.
+    Map,
+    /// By plain reads, of the heads only.
+    Read,
+    /// As `Read`, and what begins a record at a file's end and does not complete it is not searched
+    /// for others: it may be half written.
+    Follow,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InputFile {
+    pub(crate) path: PathBuf,
+    /// Where reading begins.
+    pub(crate) from: u64,
     /// The length in bytes; nothing of a stream.
-    size: u64,
-    key: [u8; KEY_SIZE],
-    window: Option<Window>,
+    pub(crate) size: u64,
+    pub(crate) key: [u8; KEY_SIZE],
+}
+
+/// Where a record is: the file's number, its first byte, and the length of its block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) file: usize,
+    pub(crate) position: u64,
+    pub(crate) size: usize,
+}
+
+/// What is known of a record without reading its block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Located {
+    pub(crate) place: Place,
+    pub(crate) header: Header,
+    /// No other head follows at once: this record may be half written.
+    pub(crate) is_last: bool,
+}
+
+impl InputFile {
+    /// A file of Bitcoin Core with its key, or any other.
+    pub(crate) fn new(path: PathBuf, from: u64) -> Result<Self, Error> {
+        let size = fs::metadata(&path).map_err(Error::io(&path))?.len();
+        let key = xor_key(&path)?;
+        Ok(Self { path, from, size, key })
+    }
+
+    fn open(&self, access: Access) -> Result<Window, Error> {
+        if access != Access::Map || self.key != [0; KEY_SIZE] {
+            return self.open_unmapped();
+        }
+        let file = File::open(&self.path).map_err(Error::io(&self.path))?;
+        Window::map(&file).map_err(Error::io(&self.path))
+    }
+
+    pub(crate) fn open_unmapped(&self) -> Result<Window, Error> {
+        let file = File::open(&self.path).map_err(Error::io(&self.path))?;
+        Ok(Window::file(file, self.size, self.key))
+    }
 }
 
 impl RecordReader {
@@ -74,29 +131,39 @@ impl RecordReader {
             return Ok(Self::stream(path, magic, stream));
         }
         let paths = if meta.is_dir() { block_files(path)? } else { vec![path.to_owned()] };
-        let files = paths.into_iter().map(|path| {
-            let size = fs::metadata(&path).map_err(Error::io(&path))?.len();
-            let key = xor_key(&path)?;
-            Ok(InputFile { path, size, key, window: None })
-        });
-        Ok(Self::new(files.collect::<Result<_, _>>()?, magic))
+        let files = paths.into_iter().map(|path| InputFile::new(path, 0));
+        Ok(Self::new(files.collect::<Result<_, _>>()?, magic, Access::Map))
     }
 
     /// Reads a stream; `name` stands for it in messages. No more than about two blocks are held.
     pub fn stream(name: &Path, magic: [u8; 4], stream: impl Read + Send + 'static) -> Self {
-        let (path, window) = (name.to_owned(), Some(Window::stream(stream)));
-        Self::new(vec![InputFile { path, window, ..InputFile::default() }], magic)
+        let file = InputFile { path: name.to_owned(), ..InputFile::default() };
+        let mut reader = Self::new(vec![file], magic, Access::Map);
+        reader.windows[0] = Some(Window::stream(stream));
+        reader
     }
 
     /// Reads one mapped file from a record's place on.
-    pub(crate) fn file_at(path: &Path, size: u64, magic: Magic, position: u64) -> Self {
-        let file = InputFile { path: path.to_owned(), size, ..InputFile::default() };
-        Self { position, ..Self::new(vec![file], magic.0) }
+    pub(crate) fn file_at(path: &Path, size: u64, magic: Magic, from: u64) -> Self {
+        let file = InputFile { path: path.to_owned(), from, size, ..InputFile::default() };
+        Self::new(vec![file], magic.0, Access::Map)
     }
 
-    fn new(files: Vec<InputFile>, magic: [u8; 4]) -> Self {
+    pub(crate) fn new(files: Vec<InputFile>, magic: [u8; 4], access: Access) -> Self {
         let (magic, counts) = (Magic(magic), Counts::default());
-        Self { magic, files, current: 0, position: 0, foreign_end: 0, counts }
+        let position = files.first().map_or(0, |file| file.from);
+        let windows = files.iter().map(|_| None).collect();
+        Self { magic, files, windows, current: 0, position, foreign_end: 0, counts, access }
+    }
+
+    /// The same input from its beginning, by plain reads, and its files with their keys.
+    pub(crate) fn unmapped(&self) -> (Self, Vec<InputFile>) {
+        (Self::new(self.files.clone(), self.magic.0, Access::Read), self.files.clone())
+    }
+
+    /// Whether no file can be read at an offset.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.windows.iter().flatten().any(Window::is_stream)
     }
 
     /// Iterates over the paths of the files, in the order in which they are read.
@@ -143,9 +210,14 @@ impl RecordReader {
     /// # Panics
     /// When there is no such file.
     pub fn read_at(&self, file: usize, position: u64) -> Result<RecordBytes, Error> {
-        let InputFile { path, window, .. } = &self.files[file];
-        let again = window.as_ref().and_then(Window::again);
-        let mut window = again.ok_or(Error::NotSeekable(position))?;
+        let input = &self.files[file];
+        let again = self.windows[file].as_ref().and_then(Window::again);
+        let path = &input.path;
+        let mut window = match (again, self.is_stream()) {
+            (Some(window), _) => window,
+            (None, false) => input.open(self.access)?,
+            (None, true) => return Err(Error::NotSeekable(position)),
+        };
         let head = window.get(position, HEAD_SIZE).map_err(Error::io(path))?;
         let size = Prefix::read(head, self.magic).map_or(0, |prefix| prefix.size);
         let start = position + PREFIX_SIZE as u64;
@@ -162,24 +234,44 @@ impl RecordReader {
     }
 
     fn next_record(&mut self) -> Result<Option<Record>, Error> {
-        while let Some(InputFile { path, key, window, size, .. }) = self.files.get_mut(self.current)
-        {
-            if window.is_none() && *size != 0 {
-                let file = File::open(&*path).map_err(Error::io(path))?;
-                *window = Some(Window::map(&file, *key).map_err(Error::io(path))?);
+        let Some(located) = self.locate()? else { return Ok(None) };
+        let Place { file, position, .. } = located.place;
+        Ok(Some(Record { file, position, bytes: self.take_block(located.place)? }))
+    }
+
+    /// Takes the block of the record that was located last.
+    pub(crate) fn take_block(&mut self, place: Place) -> Result<RecordBytes, Error> {
+        let window = self.windows[place.file].as_mut().expect("a record was located in it");
+        let bytes = window.take(place.position + PREFIX_SIZE as u64, place.size);
+        bytes.map_err(Error::io(&self.files[place.file].path))
+    }
+
+    /// Finds the next record without reading more of its block than it takes.
+    pub(crate) fn locate(&mut self) -> Result<Option<Located>, Error> {
+        while let Some(file) = self.files.get(self.current) {
+            let window = &mut self.windows[self.current];
+            if window.is_none() && file.from < file.size {
+                *window = Some(file.open(self.access)?);
             }
-            if let Some(record) = self.step().map_err(Error::io(&self.files[self.current].path))? {
-                return Ok(Some(record));
+            if let Some(found) = self.step().map_err(Error::io(&self.files[self.current].path))? {
+                return Ok(Some(found));
             }
-            self.current += 1;
-            self.position = 0;
+            self.leave_file();
         }
         Ok(None)
     }
 
+    /// Moves to the next file. One that is not mapped is closed: there may be thousands.
+    pub(crate) fn leave_file(&mut self) {
+        let window = &mut self.windows[self.current];
+        window.take_if(|window| !window.is_stream() && window.again().is_none());
+        self.current += 1;
+        self.position = self.files.get(self.current).map_or(0, |file| file.from);
+    }
+
     /// Moves to the end of the next record of the current file, or to the file's end.
-    fn step(&mut self) -> io::Result<Option<Record>> {
-        let InputFile { window, key, .. } = &mut self.files[self.current];
+    fn step(&mut self) -> io::Result<Option<Located>> {
+        let (window, key) = (&mut self.windows[self.current], &self.files[self.current].key);
         let counts = &mut self.counts;
         let Some(window) = window else { return Ok(None) };
         loop {
@@ -191,18 +283,28 @@ impl RecordReader {
             let prefix = Prefix::read(head, self.magic);
             let is_start =
                 prefix.is_some() || head.len() < PREFIX_SIZE && head[0] == self.magic.0[0];
-            let end = PREFIX_SIZE + prefix.map_or(0, |prefix| prefix.size);
-            let bytes = window.get(at, end + HEAD_SIZE)?;
-            let record =
-                prefix.zip(bytes.split_at_checked(end)).filter(|(prefix, (record, rest))| {
-                    let next = what_follows(rest, self.magic, key, at + end as u64);
-                    prefix.fits(&record[PREFIX_SIZE..], next)
-                });
-            let Some((Prefix { form, size }, _)) = record else {
+            let header = head.get(PREFIX_SIZE..).and_then(<[u8]>::first_chunk).copied();
+            let mut record = None;
+            if let Some((prefix, header)) = prefix.zip(header)
+                && let Some(rest) = window.behind(at, PREFIX_SIZE + prefix.size)?
+            {
+                let next =
+                    what_follows(rest, self.magic, key, at + (PREFIX_SIZE + prefix.size) as u64);
+                let is_last = rest.len() < HEAD_SIZE || next == Next::Blank;
+                if prefix.fits(&header, next)
+                    || check_block(&window.get(at, PREFIX_SIZE + prefix.size)?[PREFIX_SIZE..])
+                        .is_ok()
+                {
+                    record = Some((prefix, Header::from_bytes(&header), is_last));
+                }
+            } else if is_start && self.access == Access::Follow {
+                return Ok(None);
+            }
+            let Some((Prefix { form, size }, header, is_last)) = record else {
                 self.position = skip(window, counts, at, is_start, self.magic)?;
                 continue;
             };
-            self.position = at + end as u64;
+            self.position = at + (PREFIX_SIZE + size) as u64;
             if let Form::Foreign(magic) = form {
                 counts.foreign += 1;
                 counts.foreign_magic = Some(magic);
@@ -210,8 +312,8 @@ impl RecordReader {
                 continue;
             }
             counts.records += 1;
-            let bytes = window.take(at + PREFIX_SIZE as u64, size)?;
-            return Ok(Some(Record { file: self.current, position: at, bytes }));
+            let place = Place { file: self.current, position: at, size };
+            return Ok(Some(Located { place, header, is_last }));
         }
     }
 }
@@ -262,7 +364,7 @@ fn skip(
 }
 
 /// The key beside a file of Bitcoin Core; zeros, which change nothing, for any other file.
-fn xor_key(path: &Path) -> Result<[u8; KEY_SIZE], Error> {
+pub(crate) fn xor_key(path: &Path) -> Result<[u8; KEY_SIZE], Error> {
     let key_path = path.with_file_name("xor.dat");
     if file_number(path).is_none() || !key_path.exists() {
         return Ok([0; KEY_SIZE]);
@@ -277,7 +379,7 @@ fn file_number(path: &Path) -> Option<u32> {
 }
 
 /// The block files of a folder.
-fn block_files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(crate) fn block_files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     for dir in [dir, &dir.join("blocks")] {
         let Ok(entries) = fs::read_dir(dir) else { continue };
         let paths = entries.map(|entry| Ok(entry.map_err(Error::io(dir))?.path()));

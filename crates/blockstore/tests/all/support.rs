@@ -2,9 +2,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use caesure_blockstore::{BlockStore, RecordReader};
+use caesure_generate::{BITS, solve};
 use caesure_wire::{
     BlockHash, Header, MerkleRoot, OutPoint, Transaction, TxIn, TxOut, encode_block,
 };
+use proptest::collection;
+use proptest::prelude::*;
+use proptest::sample::Index;
 use tempfile::TempDir;
 
 pub(crate) const MAIN: [u8; 4] = [0xf9, 0xbe, 0xb4, 0xd9];
@@ -30,6 +34,11 @@ pub(crate) struct TestBlock {
 impl TestBlock {
     /// A block of one transaction whose script has `padding` bytes, with a proof of work of regtest.
     pub(crate) fn mine(prev_block: BlockHash, tag: u32, padding: usize) -> Self {
+        Self::mine_to(prev_block, tag, padding, BITS)
+    }
+
+    /// Such a block with another target.
+    pub(crate) fn mine_to(prev_block: BlockHash, tag: u32, padding: usize, bits: u32) -> Self {
         let coinbase = Transaction {
             version: 1,
             inputs: vec![TxIn {
@@ -41,11 +50,8 @@ impl TestBlock {
             lock_time: 0,
         };
         let merkle_root = MerkleRoot(coinbase.txid().0);
-        let bits = 0x207f_ffff;
         let mut header = Header { version: 4, prev_block, merkle_root, time: tag, bits, nonce: 0 };
-        while 0x7f <= header.hash().0[31] {
-            header.nonce += 1;
-        }
+        solve(&mut header);
         Self { raw: encode_block(&header, &[coinbase.encode()]), hash: header.hash() }
     }
 
@@ -59,6 +65,38 @@ impl TestBlock {
     pub(crate) fn native_record(&self) -> Vec<u8> {
         [&(self.raw.len() as u64).to_le_bytes()[..], &self.raw].concat()
     }
+}
+
+/// Blocks in any order, some of them twice: each the child of one of the others or of none, with one
+/// of two targets.
+pub(crate) fn any_tree(count: usize) -> impl Strategy<Value = Vec<TestBlock>> {
+    let parents = collection::vec((any::<Index>(), any::<bool>(), 0..60_usize, 0..20_u8), 1..count);
+    let order = collection::vec(any::<Index>(), 0..count / 2);
+    (parents, order, any::<bool>()).prop_map(|(parents, order, is_shuffled)| {
+        let mut blocks = Vec::<TestBlock>::new();
+        for (tag, (parent, is_hard, padding, kind)) in (0..).zip(parents) {
+            let prev = match (blocks.len(), kind) {
+                (0, 1..) => BlockHash::ZERO,
+                (0, 0) | (_, 0) => BlockHash([7; 32]),
+                (count, 1..8) => blocks[parent.index(count)].hash,
+                (count, _) => blocks[count - 1].hash,
+            };
+            blocks.push(TestBlock::mine_to(
+                prev,
+                tag,
+                padding,
+                if is_hard { 0x201f_ffff } else { 0x207f_ffff },
+            ));
+        }
+        for index in order {
+            let (at, other) = (index.index(blocks.len()), blocks.len() / 2);
+            match is_shuffled {
+                true => blocks.swap(at, other.max(at / 2)),
+                false => blocks.push(blocks[at].clone()),
+            }
+        }
+        blocks
+    })
 }
 
 /// `count` blocks, each the child of the one before, of different sizes.
