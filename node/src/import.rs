@@ -64,7 +64,17 @@ pub(crate) fn run(common: &Common, import: &Import) -> Result<Outcome, Error> {
     if paths.is_empty() && chain.tree.len() == 1 {
         return Err(Error::EmptyBase(folder));
     }
-    Ok(result(&chain, &tally, &progress, common))
+    let waiting: usize = chain.waiting.values().map(Vec::len).sum();
+    let own = json!({
+        "blocks_read": tally.blocks_read,
+        "skipped": chain.counts.skipped + tally.unconnected + waiting as u64,
+        "parked": chain.counts.parked,
+        "duplicates": tally.duplicates + chain.counts.duplicates,
+        "foreign": tally.input.foreign,
+        "torn_bytes": tally.input.torn_bytes,
+        "skipped_bytes": tally.input.skipped_bytes,
+    });
+    Ok(conclude(common, &chain, &progress, own))
 }
 
 /// Sets a flag at the first SIGINT or SIGTERM; the second one ends the process, which loses nothing.
@@ -185,42 +195,31 @@ fn connect_waiting(
     Ok(())
 }
 
-fn result(chain: &Chain, tally: &Tally, progress: &Progress, common: &Common) -> Outcome {
+/// Ends a command that validated blocks: prints what came of it, the fields that it alone has last.
+pub(crate) fn conclude(common: &Common, chain: &Chain, progress: &Progress, own: Value) -> Outcome {
     let counts = &chain.counts;
     if let Some(refusal) = &counts.first_invalid {
         eprintln!("invalid block: {}", describe(refusal));
     }
     let tip = *chain.ledger.tip().info();
-    let waiting: usize = chain.waiting.values().map(Vec::len).sum();
-    report(
-        common,
-        &json!({
-            "blocks_read": tally.blocks_read,
-            "blocks_connected": counts.connected,
-            "blocks_invalid": counts.invalid,
-            "first_invalid": counts.first_invalid.as_ref().map(refusal_json),
-            "txs": counts.txs,
-            "inputs": counts.inputs,
-            "signatures": counts.signatures,
-            "seconds": progress.seconds(),
-            "height": tip.height,
-            "bestblock": tip.hash.to_string(),
-            "skipped": counts.skipped + tally.unconnected + waiting as u64,
-            "parked": counts.parked,
-            "damaged": counts.damaged.len(),
-            "duplicates": tally.duplicates + counts.duplicates,
-            "foreign": tally.input.foreign,
-            "torn_bytes": tally.input.torn_bytes,
-            "skipped_bytes": tally.input.skipped_bytes,
-            "stopped": chain.is_stopped(),
-        }),
-    );
-    outcome(chain)
-}
-
-/// How a command that validated blocks ended.
-pub(crate) fn outcome(chain: &Chain) -> Outcome {
-    match (chain.is_stopped(), chain.counts.invalid + chain.counts.damaged.len() as u64) {
+    let mut fields = json!({
+        "blocks_connected": counts.connected,
+        "blocks_invalid": counts.invalid,
+        "first_invalid": counts.first_invalid.as_ref().map(refusal_json),
+        "damaged": counts.damaged.len(),
+        "txs": counts.txs,
+        "inputs": counts.inputs,
+        "signatures": counts.signatures,
+        "seconds": progress.seconds(),
+        "height": tip.height,
+        "bestblock": tip.hash.to_string(),
+        "stopped": chain.is_stopped(),
+    });
+    if let (Value::Object(fields), Value::Object(mut own)) = (&mut fields, own) {
+        fields.append(&mut own);
+    }
+    report(common, &fields);
+    match (chain.is_stopped(), counts.invalid + counts.damaged.len() as u64) {
         (true, _) => Outcome::Stopped,
         (false, 0) => Outcome::Done,
         (false, _) => Outcome::Invalid,
@@ -228,7 +227,7 @@ pub(crate) fn outcome(chain: &Chain) -> Outcome {
 }
 
 /// One line: file, offset, height, hash, input, reason.
-pub(crate) fn describe(refusal: &Refusal) -> String {
+fn describe(refusal: &Refusal) -> String {
     let Refusal { origin, height, hash, fault, input } = refusal;
     let height = height.map_or_else(|| "unknown height".to_owned(), |h| format!("height {h}"));
     let input =

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::args::{Common, Verify};
 use crate::chain::{Chain, OnScriptFault};
-use crate::import::{describe, outcome, stop_flag};
+use crate::import::{conclude, stop_flag};
 use crate::opening::{Access, open_chain};
 use crate::progress::Progress;
-use crate::{Error, Outcome, base, report};
+use crate::{Error, Outcome, base};
 
 pub(crate) fn run(common: &Common, options: &Verify) -> Result<Outcome, Error> {
     let folder = base::network_folder(common.base.as_deref(), common.network())?;
@@ -31,7 +31,7 @@ pub(crate) fn run(common: &Common, options: &Verify) -> Result<Outcome, Error> {
     }
     chain.drain()?;
     progress.finish();
-    Ok(result(&chain, total, &progress, common))
+    Ok(conclude(common, &chain, &progress, json!({ "blocks_stored": total })))
 }
 
 /// Writes the inputs whose script fails, in the original's form, into a file that is made by the
@@ -57,29 +57,4 @@ fn fault_writer(options: &Verify) -> Result<OnScriptFault, Error> {
         }
         Ok(())
     }))
-}
-
-fn result(chain: &Chain, total: u32, progress: &Progress, common: &Common) -> Outcome {
-    let counts = &chain.counts;
-    if let Some(refusal) = &counts.first_invalid {
-        eprintln!("invalid block: {}", describe(refusal));
-    }
-    let tip = *chain.ledger.tip().info();
-    report(
-        common,
-        &json!({
-            "blocks_stored": total,
-            "blocks_connected": counts.connected,
-            "blocks_invalid": counts.invalid,
-            "damaged": counts.damaged.len(),
-            "txs": counts.txs,
-            "inputs": counts.inputs,
-            "signatures": counts.signatures,
-            "seconds": progress.seconds(),
-            "height": tip.height,
-            "bestblock": tip.hash.to_string(),
-            "stopped": chain.is_stopped(),
-        }),
-    );
-    outcome(chain)
 }
