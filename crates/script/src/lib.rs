@@ -12,7 +12,7 @@
 //! use std::ops::ControlFlow;
 //!
 //! use caesure_script::{Flags, TxContext, disassemble, push_int};
-//! use caesure_wire::{OutputView, Transaction, Tx, TxIn};
+//! use caesure_script::caesure_wire::{OutputView, Transaction, Tx, TxIn};
 //!
 //! let lock = [0x93, 0x55, 0x88, 0x51];
 //! assert_eq!(disassemble(&lock), "OP_ADD 5 OP_EQUALVERIFY 1");
