@@ -1,128 +1,49 @@
 //! A real `bitcoind`, named by `BITCOIND_EXE`, judges generated chains.
 #![allow(clippy::print_stdout, reason = "each test tells how many chains it ran or left out")]
 
+#[path = "../../../node/tests/support/bitcoind.rs"]
+mod bitcoind;
+
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use bitcoind::Bitcoind;
 use caesure_generate::{Options, Profile, Summary, generate};
 use caesure_wire::{BlockHash, Header};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-struct Bitcoind {
-    child: Child,
-    base: TempDir,
-    port: u16,
+/// Starts `bitcoind` with two script threads, and without the checks that regtest has on.
+fn start(name: &str, args: &[String]) -> Option<Bitcoind> {
+    let own = ["-par=2", "-checkblockindex=0"].map(str::to_owned);
+    Bitcoind::start(name, &[&own, args].concat())
 }
 
-impl Bitcoind {
-    /// None when there is no program to run.
-    fn start(name: &str, args: &[String]) -> Option<Self> {
-        let Some(program) = std::env::var_os("BITCOIND_EXE") else {
-            println!("{name}: left out, BITCOIND_EXE is not set");
-            return None;
-        };
-        let base = TempDir::new().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new(program)
-            .args([
-                "-regtest",
-                "-connect=0",
-                "-listen=0",
-                "-assumevalid=0",
-                "-par=2",
-                "-server=1",
-                "-checkblockindex=0",
-            ])
-            .args([format!("-datadir={}", base.path().display()), format!("-rpcport={port}")])
-            .args(args)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut bitcoind = Self { child, base, port };
-        while bitcoind.call("getblockcount", &json!([])).is_err() {
-            assert!(bitcoind.child.try_wait().unwrap().is_none(), "bitcoind has stopped");
-            sleep(Duration::from_millis(100));
-        }
-        Some(bitcoind)
-    }
-
-    fn call(&self, method: &str, params: &Value) -> Result<Value, Value> {
-        let error = |error: std::io::Error| json!(error.to_string());
-        let cookie = std::fs::read(self.base.path().join("regtest/.cookie")).map_err(error)?;
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).map_err(error)?;
-        let body = json!({"id": 1, "method": method, "params": params}).to_string();
-        let (length, cookie) = (body.len(), base64(&cookie));
-        write!(stream, "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n").map_err(error)?;
-        write!(stream, "Authorization: Basic {cookie}\r\n").map_err(error)?;
-        write!(stream, "Content-Length: {length}\r\n\r\n{body}").map_err(error)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).map_err(error)?;
-        let (_, answer) = answer.split_once("\r\n\r\n").ok_or("no HTTP answer")?;
-        let answer: Value =
-            serde_json::from_str(answer).map_err(|error| json!(error.to_string()))?;
-        if answer["error"].is_null() {
-            Ok(answer["result"].clone())
-        } else {
-            Err(answer["error"].clone())
-        }
-    }
-
-    fn get(&self, method: &str, params: &Value) -> Value {
-        self.call(method, params).unwrap()
-    }
-
-    /// Compares the tips that bitcoind knows with those of the generator.
-    fn check(&self, summary: &Summary) {
-        let tips = self.get("getchaintips", &json!([]));
-        let mut hashes: Vec<_> =
-            tips.as_array().unwrap().iter().map(|tip| text(&tip["hash"])).collect();
-        let mut expected: Vec<_> = summary.lost_tips.iter().map(BlockHash::to_string).collect();
-        expected.push(summary.tip.to_string());
-        hashes.sort();
-        expected.sort();
-        assert_eq!(hashes, expected);
-        assert!(!tips.to_string().contains("invalid"), "{tips}");
-        let set = self.get("gettxoutsetinfo", &json!([]));
-        assert_eq!(text(&set["bestblock"]), summary.tip.to_string());
-        assert_eq!(set["height"], summary.height);
-        let log = std::fs::read_to_string(self.base.path().join("regtest/debug.log")).unwrap();
-        for word in ["InvalidChainFound", "ERROR", "Misbehaving", "bad-"] {
-            assert!(!log.contains(word), "{word} in debug.log");
-        }
-    }
-}
-
-impl Drop for Bitcoind {
-    fn drop(&mut self) {
-        let stopped = self.call("stop", &json!([]));
-        if stopped.is_err() {
-            self.child.kill().unwrap();
-        }
-        self.child.wait().unwrap();
+/// Compares the tips that bitcoind knows with those of the generator.
+fn check(bitcoind: &Bitcoind, summary: &Summary) {
+    let tips = bitcoind.get("getchaintips", &json!([]));
+    let mut hashes: Vec<_> =
+        tips.as_array().unwrap().iter().map(|tip| text(&tip["hash"])).collect();
+    let mut expected: Vec<_> = summary.lost_tips.iter().map(BlockHash::to_string).collect();
+    expected.push(summary.tip.to_string());
+    hashes.sort();
+    expected.sort();
+    assert_eq!(hashes, expected);
+    assert!(!tips.to_string().contains("invalid"), "{tips}");
+    let set = bitcoind.get("gettxoutsetinfo", &json!([]));
+    assert_eq!(text(&set["bestblock"]), summary.tip.to_string());
+    assert_eq!(set["height"], summary.height);
+    let log = std::fs::read_to_string(bitcoind.folder().join("debug.log")).unwrap();
+    for word in ["InvalidChainFound", "ERROR", "Misbehaving", "bad-"] {
+        assert!(!log.contains(word), "{word} in debug.log");
     }
 }
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let group = |chunk: &[u8]| {
-        let bits = (0..3).fold(0, |bits, i| bits << 8 | usize::from(*chunk.get(i).unwrap_or(&0)));
-        let digit = |i: usize| match i <= chunk.len() {
-            true => char::from(alphabet[bits >> (18 - 6 * i) & 63]),
-            false => '=',
-        };
-        [0, 1, 2, 3].map(digit)
-    };
-    bytes.chunks(3).flat_map(group).collect()
 }
 
 fn write_file(options: &Options, path: &Path) -> Summary {
@@ -154,14 +75,14 @@ fn bitcoind_imports_every_profile_to_the_same_tip() {
         let path = folder.path().join("chain.dat");
         let summary = write_file(&options, &path);
         let arg = format!("-loadblock={}", path.display());
-        let Some(bitcoind) = Bitcoind::start("import", &[arg]) else { return };
+        let Some(bitcoind) = start("import", &[arg]) else { return };
         for _ in 0..600 {
             if bitcoind.get("getbestblockhash", &json!([])) == summary.tip.to_string() {
                 break;
             }
             sleep(Duration::from_millis(100));
         }
-        bitcoind.check(&summary);
+        check(&bitcoind, &summary);
     }
     println!("bitcoind imported {} chains", chains.len());
 }
@@ -170,7 +91,7 @@ fn bitcoind_imports_every_profile_to_the_same_tip() {
 fn bitcoind_takes_blocks_one_by_one_and_validates_the_branches_that_lose() {
     let options =
         Options { blocks: 250, txs: 3000, pool: 800, forks: 10, seed: 9, ..Options::default() };
-    let Some(bitcoind) = Bitcoind::start("blocks one by one", &[]) else { return };
+    let Some(bitcoind) = start("blocks one by one", &[]) else { return };
     let mut tip_changes = 0;
     let mut prevs = Vec::new();
     let summary = generate(&options, &mut |block| {
@@ -180,8 +101,7 @@ fn bitcoind_takes_blocks_one_by_one_and_validates_the_branches_that_lose() {
             return Ok(());
         }
         let before = bitcoind.get("getbestblockhash", &json!([]));
-        let hex: String = block.iter().map(|byte| format!("{byte:02x}")).collect();
-        let answer = bitcoind.get("submitblock", &json!([hex]));
+        let answer = bitcoind.submit(block);
         assert!(answer.is_null() || answer == "inconclusive", "{answer}");
         let after = bitcoind.get("getbestblockhash", &json!([]));
         if after == header.hash().to_string() && before != header.prev_block.to_string() {
@@ -191,7 +111,7 @@ fn bitcoind_takes_blocks_one_by_one_and_validates_the_branches_that_lose() {
     })
     .unwrap();
     assert_eq!(tip_changes, 5, "every second fork wins");
-    bitcoind.check(&summary);
+    check(&bitcoind, &summary);
     // With the chain's own block after the fork point out of the way, the branch must be taken.
     let prev_of = |hash: BlockHash| prevs.iter().find(|(block, _)| *block == hash).unwrap().1;
     let chain: Vec<_> = std::iter::successors(Some(summary.tip), |&hash| {

@@ -1,26 +1,17 @@
 //! Core's and the BIPs' vectors.
 #![allow(clippy::print_stdout, reason = "each test tells how many cases it ran")]
 
+#[path = "support/core_text.rs"]
+mod core_text;
+
 use std::path::PathBuf;
-use std::process::Command;
 
 use caesure_text::bech32::{self, Variant};
 use caesure_text::{TextError, base58, hex, wif};
 use serde_json::Value;
 
-/// A file of Core's test data, which the package `libbitcoinkernel-sys` carries.
 fn core_vectors(name: &str) -> Value {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-        .output()
-        .unwrap();
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let mut packages = metadata["packages"].as_array().unwrap().iter();
-    let package = packages.find(|package| package["name"] == "libbitcoinkernel-sys").unwrap();
-    let manifest = PathBuf::from(package["manifest_path"].as_str().unwrap());
-    let path = manifest.with_file_name("bitcoin/src/test/data").join(name);
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    serde_json::from_str(&core_text::core_text(&format!("data/{name}"))).unwrap()
 }
 
 fn bip_vectors(name: &str) -> Option<Value> {

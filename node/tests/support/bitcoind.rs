@@ -1,6 +1,10 @@
+//! A `bitcoind` to compare with. The tests of several crates read this file by its path.
+#![allow(dead_code, reason = "each test program uses a part")]
+#![allow(clippy::print_stdout, reason = "says what is left out")]
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,6 +14,7 @@ use tempfile::TempDir;
 
 /// A real `bitcoind` on regtest, stopped when it is dropped.
 pub(crate) struct Bitcoind {
+    command: Command,
     child: Child,
     base: TempDir,
     port: u16,
@@ -24,19 +29,43 @@ impl Bitcoind {
         };
         let base = TempDir::new().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["-regtest", "-connect=0", "-listen=0", "-assumevalid=0", "-server=1"])
             .args([format!("-datadir={}", base.path().display()), format!("-rpcport={port}")])
             .args(args)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut bitcoind = Self { child, base, port };
-        while bitcoind.call("getblockcount", &json!([])).is_err() {
-            assert!(bitcoind.child.try_wait().unwrap().is_none(), "bitcoind has stopped");
+            .stdout(Stdio::null());
+        let child = command.spawn().unwrap();
+        let mut bitcoind = Self { command, child, base, port };
+        bitcoind.wait();
+        Some(bitcoind)
+    }
+
+    /// Stops it and starts it again on the same folder.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.child = self.command.spawn().unwrap();
+        self.wait();
+    }
+
+    /// Waits until it answers.
+    fn wait(&mut self) {
+        while self.call("getblockcount", &json!([])).is_err() {
+            assert!(self.child.try_wait().unwrap().is_none(), "bitcoind has stopped");
             sleep(Duration::from_millis(50));
         }
-        Some(bitcoind)
+    }
+
+    fn stop(&mut self) {
+        if self.call("stop", &json!([])).is_err() {
+            self.child.kill().unwrap();
+        }
+        self.child.wait().unwrap();
+    }
+
+    /// The folder of regtest, which holds `blocks` and `debug.log`.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.base.path().join("regtest")
     }
 
     /// Starts it with a block file, and waits until `tip` is reached.
@@ -54,7 +83,7 @@ impl Bitcoind {
     /// The result of a remote procedure call, or its error.
     pub(crate) fn call(&self, method: &str, params: &Value) -> Result<Value, Value> {
         let error = |error: std::io::Error| json!(error.to_string());
-        let cookie = std::fs::read(self.base.path().join("regtest/.cookie")).map_err(error)?;
+        let cookie = std::fs::read(self.folder().join(".cookie")).map_err(error)?;
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).map_err(error)?;
         let body = json!({"id": 1, "method": method, "params": params}).to_string();
         let (length, cookie) = (body.len(), base64(&cookie));
@@ -89,10 +118,7 @@ impl Bitcoind {
 
 impl Drop for Bitcoind {
     fn drop(&mut self) {
-        if self.call("stop", &json!([])).is_err() {
-            self.child.kill().unwrap();
-        }
-        self.child.wait().unwrap();
+        self.stop();
     }
 }
 

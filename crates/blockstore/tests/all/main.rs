@@ -3,6 +3,8 @@
 
 mod bitcoind;
 mod crash;
+#[path = "../../../../node/tests/support/bitcoind.rs"]
+mod daemon;
 mod damage;
 mod follow;
 mod original;

@@ -1,60 +1,27 @@
 //! Where test data comes from, and the text forms that Bitcoin Core's vectors use.
-#![allow(dead_code, reason = "each test program uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test program uses a part")]
 #![allow(clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 #![allow(clippy::print_stdout, reason = "a test says what it leaves out")]
 
+#[path = "../../../text/tests/support/core_text.rs"]
+mod core_text;
+mod outside;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::Command;
 
 use caesure_script::{Flags, ScriptError, TxContext, tap_leaf_hash, tap_tweak_hash};
 use caesure_text::hex;
 use caesure_wire::{OutPoint, OutputView, Reader, Transaction, Tx, TxIn, TxOut, Txid};
+pub(crate) use core_text::core_text;
+pub(crate) use outside::outside as outside_data;
 use secp256k1::{Keypair, Scalar, SecretKey, XOnlyPublicKey};
 use serde_json::Value;
-
-/// Reads a file of the copy of Bitcoin Core that the package `libbitcoinkernel-sys` carries.
-pub(crate) fn core_text(path: &str) -> String {
-    let cargo = std::env::var("CARGO").unwrap_or("cargo".into());
-    let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("cargo runs");
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
-    let mut packages = metadata["packages"].as_array().expect("packages").iter();
-    let package = packages.rfind(|package| package["name"] == "libbitcoinkernel-sys");
-    let manifest = package.expect("the package is downloaded")["manifest_path"].as_str();
-    let file =
-        PathBuf::from(manifest.expect("a path")).with_file_name("bitcoin/src/test").join(path);
-    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
-}
 
 /// Reads an array of Core's test vectors, comments left out.
 pub(crate) fn core_vectors(name: &str) -> Vec<Vec<Value>> {
     let vectors: Vec<Vec<Value>> =
         serde_json::from_str(&core_text(&format!("data/{name}"))).expect("an array of arrays");
     vectors.into_iter().filter(|vector| 1 < vector.len()).collect()
-}
-
-/// Reads a file below the folder that `CAESURE_TEST_DATA` names, unpacked; without it says what is
-/// left out and returns nothing.
-pub(crate) fn outside_data(path: &str, left_out: &str) -> Option<Vec<u8>> {
-    let Some(folder) = std::env::var_os("CAESURE_TEST_DATA") else {
-        println!("left out without CAESURE_TEST_DATA: {left_out}");
-        return None;
-    };
-    let bytes = std::fs::read(PathBuf::from(folder).join(path)).expect(path);
-    let mut unpacked = Vec::new();
-    if path.ends_with(".xz") {
-        lzma_rs::xz_decompress(&mut &bytes[..], &mut unpacked).expect(path);
-    } else if path.ends_with(".zst") {
-        let mut decoder = ruzstd::decoding::StreamingDecoder::new(&bytes[..]).expect(path);
-        std::io::Read::read_to_end(&mut decoder, &mut unpacked).expect(path);
-    } else {
-        unpacked = bytes;
-    }
-    Some(unpacked)
 }
 
 pub(crate) fn bytes(digits: &str) -> Vec<u8> {
