@@ -37,8 +37,8 @@
 //! [`base58::MAX_LENGTH`] characters. Positions count bytes from the start of the text.
 //!
 //! Base58 is computed on whole words: ten digits at a time when reading, five when writing. Bech32's
-//! checksum takes six values at a time from a table of 768 bytes. Hexadecimal goes without branches and
-//! tables, so that the compiler makes vector instructions of it.
+//! checksum takes six values at a time from a table of 768 bytes. Hexadecimal is `const-hex`, which has
+//! vector instructions; what is accepted, and what errors say, is decided here.
 //!
 //! Sources: BIP-0173, BIP-0350, BIP-0141; Core's `base58.cpp`, `bech32.cpp`, `key_io.cpp`.
 
