@@ -400,7 +400,7 @@ impl Chain {
             return Ok(());
         }
         let looks_for_overwrites = queued.context.checks_bip30;
-        match self.ledger.resolve(&body.block, &body.txids, looks_for_overwrites) {
+        match self.ledger.resolve(&body.block, &body.txids, looks_for_overwrites)? {
             Some(resolved) => self.connect(queued, body, resolved),
             None => self.fetch_ancestors(queued, body),
         }
@@ -461,7 +461,7 @@ impl Chain {
         let hash = self.tree.hash(checked.id);
         if let Some(&first) = checked.faults.first() {
             let Some(report) = &mut self.on_script_fault else {
-                self.ledger.discard(&hash);
+                self.ledger.discard(&hash)?;
                 let fault = Reject::BlockScriptVerifyFlagFailed(first.error).into();
                 let input = Some((first.tx, first.input));
                 self.judge(checked.id, checked.origin, fault, input);
@@ -605,8 +605,7 @@ impl Chain {
                 self.wait();
             }
         }
-        let (hash, store) = (self.tree.hash(to), &self.store);
-        Ok(self.ledger.rewind_to(&hash, &mut |hash| store.find(hash))?)
+        Ok(self.ledger.rewind_to(&self.tree.hash(to))?)
     }
 
     /// The stored block with most work, if that is more than the tip's and all up to it is stored.

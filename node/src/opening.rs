@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use caesure_blockstore::{BlockStore, Cut, DamagedRecord, OpenReport};
 use caesure_consensus::{HeaderId, HeaderTree, Params};
-use caesure_ledger::{Ledger, genesis_info};
+use caesure_ledger::{Ledger, OpenReport as LedgerReport, Options, genesis_info};
 use caesure_wire::{BlockHash, Header};
 
 use crate::chain::{Chain, Store};
@@ -55,19 +55,15 @@ pub(crate) fn open_chain(
     }
     let tree = HeaderTree::new(&params);
     let genesis = genesis_info(&params, &tree);
+    let options = Options { horizon, ..Options::default() };
     let ledger = if access == Access::ReadFromGenesis {
-        Ledger::in_memory(genesis, horizon)
+        Ledger::temporary(folder, genesis, options)?
     } else {
-        let mut read_block = |hash: &BlockHash| store.find(hash);
+        let mut is_stored = |hash: &BlockHash| Ok(store.reader().contains(hash));
         let is_writer = access == Access::Write;
         let (ledger, report) =
-            Ledger::open(folder, &params, genesis, horizon, is_writer, &mut read_block)?;
-        if report.was_rebuilt {
-            eprintln!("the block file is shorter than the ledger, which stepped back to it");
-        }
-        if 0 < report.torn_bytes {
-            eprintln!("cut {} bytes of an unfinished record from the journal", report.torn_bytes);
-        }
+            Ledger::open(folder, &params, genesis, options, is_writer, &mut is_stored)?;
+        describe_ledger(&report);
         ledger
     };
     let mut chain = Chain::new(params, tree, store, ledger, threads);
@@ -86,6 +82,21 @@ fn describe(folder: &Path, report: &OpenReport) {
     for DamagedRecord { position, hash, fault } in &report.damaged {
         let file = file.display();
         eprintln!("{file} at offset {position}, block {hash}: {fault}; import the block again");
+    }
+}
+
+fn describe_ledger(report: &LedgerReport) {
+    if let Some((path, offset)) = &report.damaged {
+        let path = path.display();
+        eprintln!(
+            "{path} is damaged at offset {offset}; the ledger was made anew from what is whole"
+        );
+    }
+    if report.stepped_back {
+        eprintln!("the block file is shorter than the ledger, which stepped back to it");
+    }
+    if 0 < report.torn_bytes {
+        eprintln!("cut {} bytes of an unfinished record from the ledger's log", report.torn_bytes);
     }
 }
 

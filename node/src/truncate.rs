@@ -74,12 +74,11 @@ fn step_back(chain: &mut Chain, height: u32) -> Result<(), Error> {
     if height < root.height {
         let root_id = chain.tree.find(&root.hash).expect("the root's header is in the tree");
         let to = chain.tree.ancestor(root_id, height).expect("heights below are ancestors");
-        let (hash, store) = (chain.tree.hash(to), &chain.store);
-        chain.ledger.rewind_to(&hash, &mut |hash| store.find(hash))?;
+        chain.ledger.rewind_to(&chain.tree.hash(to))?;
     }
     for world in chain.ledger.worlds() {
         if height < world.height {
-            chain.ledger.discard(&world.hash);
+            chain.ledger.discard(&world.hash)?;
         }
     }
     Ok(chain.ledger.checkpoint()?)

@@ -298,7 +298,7 @@ fn satd_270_a_second_process_on_the_same_base_is_refused() {
     let mut input = child.stdin.take().unwrap();
     input.write_all(&frame(&world.blocks[..50])).unwrap();
     // The first one has the lock once its base holds a ledger.
-    while !world.path("base/regtest/ledger.journal").exists() {
+    while !world.path("base/regtest/ledger.log").exists() {
         sleep(Duration::from_millis(5));
     }
     let run = world.run(&["import", "chain.dat"]);

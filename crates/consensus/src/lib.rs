@@ -73,6 +73,7 @@ mod transaction_rules;
 mod uint256;
 
 pub use block_rules::{MAX_BLOCK_SIGOPS_COST, check_block, is_block_mutated, witness_commitment};
+pub use caesure_script::is_unspendable;
 pub use coin::{COIN, Coin, MAX_MONEY, is_money};
 pub use connect::{BlockTotals, connect_block, subsidy};
 pub use context::{BlockContext, check_block_context, is_bip30_unspendable};

@@ -1,37 +1,144 @@
-use byteorder::{ByteOrder, LittleEndian};
+//! How coins stand in the log: grouped by transaction, each with a checksum of its own.
+
 use caesure_consensus::Coin;
-use caesure_wire::{DecodeError, OutPoint, Reader, push_compact_size};
+use caesure_wire::{OutPoint, Txid, push_compact_size};
 
-/// Appends a coin: u32 height * 2 + coinbase flag, i64 value, CompactSize, script.
-///
-/// After an outpoint, these are the bytes that Core hashes for each coin (`TxOutSer`).
-pub(crate) fn push_coin(out: &mut Vec<u8>, coin: &Coin) {
-    let mut fixed = [0; 12];
-    LittleEndian::write_u32(&mut fixed, coin.height << 1 | u32::from(coin.is_coinbase));
-    LittleEndian::write_i64(&mut fixed[4..], coin.value);
-    out.extend_from_slice(&fixed);
-    push_compact_size(out, coin.script_pubkey.len());
-    out.extend_from_slice(&coin.script_pubkey);
+/// The length of a transaction's head: txid 32, height times two plus coinbase flag 4, and the number
+/// of coins times 1,024 plus the block's number in the window 4.
+pub(crate) const HEAD: usize = 40;
+/// A coin's numbers and checksum take at most so many bytes, and its script is at most 10,000 long.
+pub(crate) const COIN_MAX: usize = 4 + 4 * 10 + 10_000;
+
+/// A coin as it stands in the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CoinView<'a> {
+    pub(crate) txid: &'a [u8; 32],
+    pub(crate) vout: u32,
+    pub(crate) value: i64,
+    /// Height times two, plus one for a coinbase.
+    pub(crate) code: u32,
+    /// The number that its block had in the window.
+    pub(crate) number: u16,
+    pub(crate) script: &'a [u8],
+    /// How many bytes it takes.
+    pub(crate) len: usize,
 }
 
-/// Takes what [`push_coin`] wrote.
-pub(crate) fn read_coin(reader: &mut Reader<'_>) -> Result<Coin, DecodeError> {
-    let code = reader.u32()?;
-    Ok(Coin {
-        height: code >> 1,
-        is_coinbase: code & 1 == 1,
-        value: reader.i64()?,
-        script_pubkey: reader.sized_bytes()?.into(),
-    })
+impl CoinView<'_> {
+    pub(crate) fn outpoint(&self) -> OutPoint {
+        OutPoint { txid: Txid(*self.txid), vout: self.vout }
+    }
+
+    pub(crate) fn coin(&self) -> Coin {
+        Coin {
+            value: self.value,
+            height: self.code >> 1,
+            is_coinbase: self.code & 1 == 1,
+            script_pubkey: self.script.into(),
+        }
+    }
 }
 
-/// Appends an outpoint and a coin.
+pub(crate) fn code_of(height: u32, is_coinbase: bool) -> u32 {
+    height << 1 | u32::from(is_coinbase)
+}
+
+/// Appends a transaction's head.
+pub(crate) fn push_head(out: &mut Vec<u8>, txid: &Txid, code: u32, coins: usize, number: u16) {
+    let coins = u32::try_from(coins).expect("a transaction has fewer than four million outputs");
+    out.extend_from_slice(&txid.0);
+    out.extend_from_slice(&code.to_le_bytes());
+    out.extend_from_slice(&(coins << 10 | u32::from(number)).to_le_bytes());
+}
+
+/// Appends a coin behind its transaction's head, which begins at `head` in `out`, and zeros up to a
+/// multiple of four bytes.
+pub(crate) fn push_coin(out: &mut Vec<u8>, head: usize, vout: u32, value: i64, script: &[u8]) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    push_varint(out, (start - head) as u64 / 4);
+    push_varint(out, vout.into());
+    push_varint(out, value.cast_unsigned());
+    push_varint(out, script.len() as u64);
+    out.extend_from_slice(script);
+    let check = checksum(&out[head..head + HEAD], &out[start + 4..]);
+    out[start..start + 4].copy_from_slice(&check.to_le_bytes());
+    out.resize(out.len().next_multiple_of(4), 0);
+}
+
+/// Reads the coin at `at`, with its head before it; none if they are damaged.
+pub(crate) fn read_coin(bytes: &[u8], at: usize) -> Option<CoinView<'_>> {
+    let mut rest = bytes.get(at + 4..)?;
+    let back = usize::try_from(read_varint(&mut rest)?).ok()?.checked_mul(4)?;
+    let vout = u32::try_from(read_varint(&mut rest)?).ok()?;
+    let value = read_varint(&mut rest)?.cast_signed();
+    let script = usize::try_from(read_varint(&mut rest)?).ok()?;
+    let script = rest.get(..script)?;
+    let end = bytes.len() - rest.len() + script.len();
+    let head = bytes.get(at.checked_sub(back)?..)?.first_chunk::<HEAD>()?;
+    let check = u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
+    if checksum(head, &bytes[at + 4..end]) != check {
+        return None;
+    }
+    let (txid, code, number) = split_head(head);
+    let number = (number & 0x3ff) as u16;
+    let len = (end - at).next_multiple_of(4);
+    Some(CoinView { txid, vout, value, code, number, script, len })
+}
+
+/// The number of coins behind a head.
+pub(crate) fn coins_of(head: &[u8; HEAD]) -> u32 {
+    split_head(head).2 >> 10
+}
+
+fn split_head(head: &[u8; HEAD]) -> (&[u8; 32], u32, u32) {
+    let (txid, rest) = head.split_first_chunk().expect("a head is 40 bytes");
+    let (words, _) = rest.as_chunks();
+    (txid, u32::from_le_bytes(words[0]), u32::from_le_bytes(words[1]))
+}
+
+/// A sum over the head and a coin's bytes: word by word, the last one filled up with zeros, the sum
+/// is rotated left by five bits, the word is XORed to it, and it is multiplied. Its upper half counts.
+fn checksum(head: &[u8], coin: &[u8]) -> u32 {
+    let step = |sum: u64, word: [u8; 8]| {
+        (sum.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    };
+    let (words, rest) = coin.as_chunks();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let all = head.as_chunks().0.iter().chain(words).chain([&last]);
+    let sum = all.fold(coin.len() as u64, |sum, word| step(sum, *word));
+    (sum >> 32) as u32
+}
+
+/// Appends a number, seven bits a byte, the low ones first; the top bit says that more follow.
+fn push_varint(out: &mut Vec<u8>, mut value: u64) {
+    while 0x80 <= value {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// Appends what Core hashes for a coin (`TxOutSer`): outpoint, height times two plus coinbase flag 4,
+/// value 8, script with its length.
 pub(crate) fn push_entry(out: &mut Vec<u8>, outpoint: &OutPoint, coin: &Coin) {
     out.extend_from_slice(&outpoint.to_bytes());
-    push_coin(out, coin);
-}
-
-/// Takes what [`push_entry`] wrote.
-pub(crate) fn read_entry(reader: &mut Reader<'_>) -> Result<(OutPoint, Coin), DecodeError> {
-    Ok((OutPoint::from_bytes(&reader.array()?), read_coin(reader)?))
+    out.extend_from_slice(&code_of(coin.height, coin.is_coinbase).to_le_bytes());
+    out.extend_from_slice(&coin.value.to_le_bytes());
+    push_compact_size(out, coin.script_pubkey.len());
+    out.extend_from_slice(&coin.script_pubkey);
 }

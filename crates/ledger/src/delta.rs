@@ -1,13 +1,19 @@
 use caesure_consensus::Coin;
 use caesure_wire::{Block, OutPoint, Txid};
 
-use crate::Map;
+use crate::coin::{code_of, push_coin, push_head};
+use crate::log::{BlockHead, Kind, Log, PREFIX, new_record};
+use crate::table::{Key, Place};
+use crate::{BlockInfo, Map, Resolved, Sums};
 
-/// What a block does to a set of coins, less the coins that it both makes and spends.
-#[derive(Debug, Default)]
+/// What a block does to a set of coins, less the coins that it both makes and spends, and the record
+/// that says so.
 pub(crate) struct Delta {
-    pub(crate) created: Vec<(OutPoint, Coin)>,
-    pub(crate) spent: Vec<OutPoint>,
+    /// The record, whose head is still to be written.
+    pub(crate) record: Vec<u8>,
+    pub(crate) head: BlockHead,
+    /// The key of each coin, and where it begins in the record.
+    pub(crate) created: Vec<(Key, usize)>,
 }
 
 /// A block's transactions by id, to find outputs that are spent in the block that makes them. Of two
@@ -30,29 +36,73 @@ pub(crate) fn own_coin<B: AsRef<[u8]>>(
 
 impl Delta {
     /// Works out the delta of a block whose spends are known to be sound.
-    pub(crate) fn of<B: AsRef<[u8]>>(block: &Block<B>, txids: &[Txid], height: u32) -> Self {
-        let own = index_txids(txids);
-        let mut delta = Self::default();
-        let mut spent_here = Map::<OutPoint, ()>::default();
-        for tx in block.txs().skip(1) {
-            for prevout in tx.inputs().map(|input| input.prevout) {
-                if own.contains_key(&prevout.txid) {
-                    spent_here.insert(prevout, ());
-                } else {
-                    delta.spent.push(prevout);
-                }
-            }
-        }
+    #[expect(clippy::too_many_arguments, reason = "one caller")]
+    pub(crate) fn new<B: AsRef<[u8]>>(
+        log: &Log,
+        block: &Block<B>,
+        txids: &[Txid],
+        resolved: &Resolved,
+        before: &BlockInfo,
+        sums: Sums,
+        number: u16,
+    ) -> Self {
+        let mut record = new_record(Kind::Block);
+        let coins_start = record.len();
+        record.reserve(block.bytes().len());
+        let mut created = Vec::with_capacity(block.output_count());
+        let mut made = 0;
+        let mut kept: Vec<u32> = Vec::new();
         for (tx_index, (tx, txid)) in block.txs().zip(txids).enumerate() {
-            for vout in (0..).take(tx.output_count()) {
-                let outpoint = OutPoint { txid: *txid, vout };
-                if !spent_here.contains_key(&outpoint)
-                    && let Some(coin) = own_coin(block, height, tx_index, vout)
-                {
-                    delta.created.push((outpoint, coin));
-                }
+            kept.clear();
+            kept.extend((0..).zip(tx.outputs()).filter_map(|(vout, output)| {
+                let is_spent = || resolved.spent_here.contains_key(&OutPoint { txid: *txid, vout });
+                let is_kept = !caesure_consensus::is_unspendable(output.script_pubkey)
+                    && (resolved.spent_here.is_empty() || !is_spent());
+                is_kept.then_some(vout)
+            }));
+            if kept.is_empty() {
+                continue;
+            }
+            let head = record.len();
+            let code = code_of(resolved.height, tx_index == 0);
+            push_head(&mut record, txid, code, kept.len(), number);
+            for &vout in &kept {
+                let output = tx.output(vout as usize);
+                made += output.value;
+                created.push((log.key(&OutPoint { txid: *txid, vout }), record.len()));
+                push_coin(&mut record, head, vout, output.value, output.script_pubkey);
             }
         }
-        delta
+        let coins_len = record.len() - coins_start;
+        for (key, place) in resolved.gone() {
+            record.extend_from_slice(&key.0.to_le_bytes());
+            record.extend_from_slice(&place.to_le_bytes());
+        }
+        let count = |len: usize| u32::try_from(len).expect("a record is under 64 MiB");
+        let info = BlockInfo {
+            hash: resolved.hash,
+            height: resolved.height,
+            chain_work: sums.chain_work,
+            total: before.total + made - resolved.gone_value,
+            fees: before.fees + sums.fees,
+            issued: before.issued + sums.subsidy,
+        };
+        let head = BlockHead {
+            parent_record: crate::log::NO_RECORD,
+            prev_block: resolved.prev_block,
+            info,
+            number,
+            created: count(created.len()),
+            spent: count(resolved.gone().count()),
+            coins_len: count(coins_len),
+        };
+        Self { record, head, created }
+    }
+
+    /// The places of the coins, once the record is in the log at `at`.
+    pub(crate) fn places(&self, at: u64) -> impl Iterator<Item = (Key, Place)> + '_ {
+        self.created.iter().map(move |&(key, offset)| (key, (at + offset as u64) / 4))
     }
 }
+
+const _: () = assert!(PREFIX.is_multiple_of(4), "coins begin at multiples of four");

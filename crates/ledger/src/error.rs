@@ -16,7 +16,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file of the ledger is damaged.
-    #[error("{} is damaged at offset {offset}; move it away, and the ledger is rebuilt from the blocks", path.display())]
+    #[error("{} is damaged at offset {offset}; start again, and the ledger is rebuilt", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -44,12 +44,40 @@ pub enum Error {
     /// The window is full of blocks that cannot be folded or dropped.
     #[error("the window is full of blocks that cannot be given up; give a smaller horizon")]
     WindowFull,
-    /// A block that the ledger has to undo or redo is not in the block store.
-    #[error("block {0} is needed by the ledger and is not in the block store")]
-    MissingBlock(BlockHash),
-    /// A ledger in memory keeps no journal and cannot go back behind its root.
-    #[error("a ledger in memory cannot go back behind its oldest world")]
-    NoJournal,
+    /// The table has no room for more coins.
+    #[error("the table is full: it holds about 1.4 billion coins")]
+    TableFull,
+    /// The log cannot grow.
+    #[error("{} is full: it holds two tebibytes, and 32 MiB a block", path.display())]
+    LogFull {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The ledger does not go back to this block.
+    #[error("block {hash} is no ancestor of the ledger's root, or below its base {base}")]
+    NoAncestor {
+        /// The block that was asked for.
+        hash: BlockHash,
+        /// The first block of the ledger.
+        base: BlockHash,
+    },
+    /// A change failed half-way before.
+    #[error("the ledger failed before; start again, and it goes on from what is on the disk")]
+    Broken,
+    /// A snapshot was to be loaded into a ledger that has blocks.
+    #[error("{} has blocks already; a snapshot is loaded into an empty ledger", path.display())]
+    NotEmpty {
+        /// The log.
+        path: PathBuf,
+    },
+    /// A snapshot's coins do not have the hash that was asked for.
+    #[error("the coins hash to {found}, not {expected}; get another snapshot")]
+    SnapshotHash {
+        /// What they hash to, as Core prints it.
+        found: BlockHash,
+        /// What was asked for.
+        expected: BlockHash,
+    },
     /// The block store failed.
     #[error(transparent)]
     Store(#[from] caesure_blockstore::Error),

@@ -4,25 +4,28 @@
 //! of every recent block on every fork. Each is a [`World`]: immutable, taken in constant time, and
 //! free to hold. A reorganisation moves a pointer; nothing is disconnected.
 //!
-//! - The *base* is the set at the *root*, the youngest block that all live forks share and that is
-//!   at least a horizon below the tip.
-//! - The *window* above it is one table for all blocks of all forks: an outpoint's few changes, each
-//!   tagged with its block. A world is a block and the set of its ancestors in the window, so that a
-//!   lookup is one probe and a few bit tests, however many worlds there are.
-//! - On disk there are a *journal*, with a record for each block that says what it spent, and a
-//!   *checkpoint* of the base that is replaced at once. After a crash the checkpoint is loaded and
-//!   the journal redone from there, with the blocks' bytes from the block store.
+//! - The *log* has a record for each block: the coins that it made, and where those lie that it
+//!   spent. It is only ever appended to, and a coin is named by its place in it.
+//! - The *table* finds the places of a transaction's coins, in eight bytes a coin. It has the coins
+//!   of all worlds at once.
+//! - The *window* is the blocks of all forks above the *root*, the youngest block that all live forks
+//!   share and that is at least a horizon below the tip. A coin is in a world if the block that made
+//!   it is the world's own, one of its ancestors, or not above the root, and none of these has spent
+//!   it: a few bit tests, however many worlds there are.
+//! - What the root spent leaves the table when the root moves up; when a fork is dropped, what it
+//!   made does.
+//! - A *checkpoint* of the table is written while blocks go on, and replaces the last one at once.
+//!   After a crash the log is redone from where it began.
 //!
 //! A block goes through three steps, so that the scripts of one can be checked while the next is
 //! already resolved: [`Ledger::resolve`] finds the coins that it spends, [`Ledger::extend`] makes
-//! its world, invisible to others, and [`Ledger::commit`] writes it down and shows it, or
-//! [`Ledger::discard`] drops it. The ledger does not judge: between the steps, the caller applies
-//! the rules of `caesure-consensus`.
+//! its world, invisible to others, and [`Ledger::commit`] shows it, or [`Ledger::discard`] drops it.
+//! The ledger does not judge: between the steps, the caller applies the rules of
+//! `caesure-consensus`.
 //!
 //! ```
 //! use caesure_consensus::{HeaderTree, Network, Params};
 //! use caesure_ledger::{Ledger, genesis_info};
-//! use caesure_wire::Block;
 //!
 //! let params = Params::new(Network::Regtest);
 //! let tree = HeaderTree::new(&params);
@@ -32,7 +35,8 @@
 //! # Ok::<(), caesure_ledger::Error>(())
 //! ```
 //!
-//! Today the base lies in memory and a reader takes a short lock; the interface is made for neither.
+//! Readers take no lock: any number of threads look coins up while one connects blocks. Its two files
+//! are described byte by byte in `docs/ledger-file.md`.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -41,47 +45,67 @@ struct Readme;
 mod checkpoint;
 mod coin;
 mod delta;
+mod disk;
 mod error;
-mod journal;
+mod load;
+mod log;
+mod mapping;
+mod open;
+mod shared;
+mod sorted;
+mod spends;
+mod table;
+mod trim;
 mod window;
 mod world;
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Release;
+use std::sync::{Arc, Mutex, RwLock};
 
+use arc_swap::ArcSwap;
 use caesure_consensus::{Coin, HeaderTree, Params, Work, subsidy};
 use caesure_wire::{Block, BlockHash, OutPoint, Txid};
 
+pub use checkpoint::{Checkpoint, Checkpointed};
+pub use disk::{Change, Watch};
 pub use error::Error;
+pub use open::OpenReport;
 pub use window::BlockInfo;
 pub use world::{Difference, Summary, World};
 
-use checkpoint::Checkpoint;
 use delta::{Delta, index_txids, own_coin};
-use journal::{Journal, Record};
-use window::Window;
+use disk::Disk;
+use log::{Kind, Log, NO_RECORD, new_record};
+use shared::{Extras, Shared};
+use spends::Spends;
+use table::{Key, Place, Source, Table};
+use window::{Entry, Window};
 
 /// A hash map that nobody outside can aim collisions at.
 pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::RandomState>;
 
-/// What the writer and all readers share.
-#[derive(Debug)]
-pub(crate) struct Shared(RwLock<Window>);
+/// Says whether the block store has a block.
+pub type IsStored<'a> = &'a mut dyn FnMut(&BlockHash) -> Result<bool, caesure_blockstore::Error>;
 
-impl Shared {
-    fn read(&self) -> RwLockReadGuard<'_, Window> {
-        self.0.read().expect("a panic of the writer ends the process")
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Window> {
-        self.0.write().expect("a panic of the writer ends the process")
-    }
+/// How a ledger is held.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many blocks below the tip keep a world of their own.
+    pub horizon: u32,
+    /// How many bytes of memory the table may take, and sorting the set besides a quarter as much;
+    /// what is beyond it lies in a file without a name that the system writes out as it likes.
+    pub memory: u64,
+    /// Who is told of each change to a file before it is made, if anybody.
+    pub watch: Option<Arc<dyn Watch>>,
 }
 
-/// Reads a block's bytes from the block store; none when it is not stored.
-pub type ReadBlock<'a> =
-    &'a mut dyn FnMut(&BlockHash) -> Result<Option<Vec<u8>>, caesure_blockstore::Error>;
+impl Default for Options {
+    fn default() -> Self {
+        Self { horizon: 288, memory: 1 << 30, watch: None }
+    }
+}
 
 /// The coins that a block spends, found in its parent's world.
 #[derive(Clone, Debug)]
@@ -94,7 +118,12 @@ pub struct Resolved {
     hash: BlockHash,
     prev_block: BlockHash,
     height: u32,
-    overwritten: Vec<(OutPoint, Coin)>,
+    /// What is spent of earlier blocks, in the order of the inputs, and then what the coinbase
+    /// overwrites.
+    gone: Vec<(Key, Place)>,
+    gone_value: i64,
+    /// The block's own outputs that it spends.
+    spent_here: Map<OutPoint, ()>,
 }
 
 /// What the rules say of a block: its work, and what it adds to the sums, in satoshi.
@@ -106,17 +135,6 @@ pub struct Sums {
     pub fees: i64,
     /// The subsidy at its height.
     pub subsidy: i64,
-}
-
-/// What [`Ledger::open`] found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OpenReport {
-    /// Blocks that were redone from the journal.
-    pub replayed: u64,
-    /// Bytes of a torn record at the journal's end.
-    pub torn_bytes: u64,
-    /// Whether the checkpoint's block is not stored any more, so that the set was built anew.
-    pub was_rebuilt: bool,
 }
 
 /// Returns what a ledger starts from. The genesis block's coin is not in the set.
@@ -136,168 +154,187 @@ pub fn genesis_info(params: &Params, tree: &HeaderTree) -> BlockInfo {
 #[derive(Debug)]
 pub struct Ledger {
     shared: Arc<Shared>,
+    disk: Disk,
     horizon: u32,
-    genesis: BlockInfo,
     network: [u8; 4],
-    journal: Option<Journal>,
-    checkpoint_path: PathBuf,
-    /// Records whose blocks are not committed yet, by slot.
-    pending: Map<BlockHash, Record>,
-    /// The length of the checkpoint, and of the journal when it was made.
+    /// Where the set begins: the genesis block, or that of a snapshot.
+    base: BlockInfo,
+    /// Whether validation from genesis has reached the base, and the fees up to it.
+    verified_fees: Option<i64>,
+    /// Where checkpoints go; none for a ledger without a folder, or a reader's.
+    table_path: Option<PathBuf>,
+    /// The length of the log when the last checkpoint began, and that of the checkpoint.
+    checkpoint_at: u64,
     checkpoint_len: u64,
-    checkpoint_journal_len: u64,
+    /// Counts checkpoints that were begun or given up, so that only the last one counts.
+    checkpoint_turn: u64,
+    /// Set when a change failed half-way: nothing more is changed.
+    is_broken: bool,
 }
 
-/// The journal grows by this many bytes at least between two checkpoints.
+/// The log grows by this many bytes at least between two checkpoints.
 const CHECKPOINT_INTERVAL: u64 = 256 << 20;
 
 impl Ledger {
     /// Begins with the genesis block, in memory only.
+    ///
+    /// # Panics
+    /// When the system has no memory or address space left.
     #[must_use]
     pub fn in_memory(genesis: BlockInfo, horizon: u32) -> Self {
-        Self {
-            shared: Arc::new(Shared(RwLock::new(Window::new(Map::default(), genesis, None)))),
-            horizon,
-            genesis,
-            network: [0; 4],
-            journal: None,
-            checkpoint_path: PathBuf::new(),
-            pending: Map::default(),
-            checkpoint_len: 0,
-            checkpoint_journal_len: 0,
-        }
+        let file = rustix::fs::memfd_create("caesure", rustix::fs::MemfdFlags::CLOEXEC);
+        let file = file.expect("the system has memory for an empty file").into();
+        let options = Options { horizon, memory: u64::MAX, watch: None };
+        let ledger = Self::unnamed(file, std::env::temp_dir(), genesis, options);
+        ledger.expect("the system has address space for an empty ledger")
     }
 
-    /// Opens the ledger of a folder: loads the checkpoint and redoes the journal.
-    ///
-    /// A writer (`is_writer`) makes missing files and cuts a torn tail; a reader changes nothing.
+    /// Begins with the genesis block, in files without a name in `folder`, gone with the ledger.
     ///
     /// # Errors
-    /// When a file cannot be read, is damaged before its end, or belongs to another network.
-    pub fn open(
-        folder: &Path,
-        params: &Params,
+    /// When the folder takes no files.
+    pub fn temporary(folder: &Path, genesis: BlockInfo, options: Options) -> Result<Self, Error> {
+        let file = tempfile::tempfile_in(folder).map_err(Error::io(folder))?;
+        Self::unnamed(file, folder.to_owned(), genesis, options)
+    }
+
+    fn unnamed(
+        file: std::fs::File,
+        folder: PathBuf,
         genesis: BlockInfo,
-        horizon: u32,
-        is_writer: bool,
-        read_block: ReadBlock<'_>,
-    ) -> Result<(Self, OpenReport), Error> {
-        let mut ledger = Self::in_memory(genesis, horizon);
-        ledger.network = params.magic;
-        ledger.checkpoint_path = folder.join("ledger.coins");
-        ledger.journal = Journal::open(folder.join("ledger.journal"), is_writer)?;
-        let mut report = OpenReport::default();
-        let mut replay_from = 0;
-        if let Some((checkpoint, base)) = checkpoint::read(&ledger.checkpoint_path, params.magic)? {
-            let is_stored =
-                checkpoint.info == genesis || read_block(&checkpoint.info.hash)?.is_some();
-            if is_stored {
-                replay_from = checkpoint.replay_from;
-                let window = Window::new(base, checkpoint.info, checkpoint.record);
-                ledger.shared = Arc::new(Shared(RwLock::new(window)));
-                let path = &ledger.checkpoint_path;
-                ledger.checkpoint_len = fs::metadata(path).map_err(Error::io(path))?.len();
-            } else {
-                report.was_rebuilt = true;
-            }
-        }
-        ledger.replay(replay_from, is_writer, read_block, &mut report)?;
-        Ok((ledger, report))
+        options: Options,
+    ) -> Result<Self, Error> {
+        let log = Log::unnamed(file, [0; 4], secret())?;
+        Self::with(log, folder, genesis, options, None)
     }
 
-    fn replay(
-        &mut self,
-        from: u64,
-        is_writer: bool,
-        read_block: ReadBlock<'_>,
-        report: &mut OpenReport,
-    ) -> Result<(), Error> {
-        let Some(journal) = self.journal.take() else { return Ok(()) };
-        let mut at = from;
-        while let Some((record, next)) = journal.read(at)? {
-            self.redo(&record, at, read_block, report)?;
-            at = next;
-        }
-        let mut journal = journal;
-        report.torn_bytes = journal.len().saturating_sub(at);
-        if is_writer && 0 < report.torn_bytes {
-            journal.truncate(at)?;
-        }
-        self.checkpoint_journal_len = from;
-        self.journal = Some(journal);
-        Ok(())
-    }
-
-    /// Makes the world of a journalled block anew, unless its parent or its bytes are gone.
-    fn redo(
-        &self,
-        record: &Record,
-        at: u64,
-        read_block: ReadBlock<'_>,
-        report: &mut OpenReport,
-    ) -> Result<(), Error> {
-        let mut window = self.shared.write();
-        let is_known = window.find(&record.info.hash).is_some();
-        let Some(parent) = window.find(&record.prev_block).filter(|_| !is_known) else {
-            return Ok(());
+    /// A ledger that holds one world, that of `base`, with the table of a checkpoint or an empty one.
+    fn with(
+        log: Log,
+        folder: PathBuf,
+        base: BlockInfo,
+        options: Options,
+        source: Option<Source>,
+    ) -> Result<Self, Error> {
+        let root = Entry::new(base, BlockHash::ZERO, 0, NO_RECORD, None);
+        let shared = Shared {
+            floor: AtomicU64::new(log.len()),
+            log,
+            table: Table::new(options.memory, folder.clone(), source)?,
+            spends: Spends::new(),
+            extras: ArcSwap::from_pointee(Extras::default()),
+            window: RwLock::new(Window::new(root)),
+            dropped: Mutex::new(None),
+            folder,
+            memory: options.memory,
         };
-        let Some(bytes) = read_block(&record.info.hash)? else { return Ok(()) };
-        let block = self.parse(&bytes, &record.info.hash)?;
-        let delta = Delta::of(&block, &block.txids(), record.info.height);
-        let slot = window.insert(parent, record.info, delta).ok_or(Error::WindowFull)?;
-        window.commit(slot, Some(at));
-        window.trim(self.horizon);
-        report.replayed += 1;
-        Ok(())
+        Ok(Self {
+            shared: Arc::new(shared),
+            disk: Disk(options.watch),
+            horizon: options.horizon,
+            network: [0; 4],
+            base,
+            verified_fees: Some(0),
+            table_path: None,
+            checkpoint_at: 0,
+            checkpoint_len: 0,
+            checkpoint_turn: 0,
+            is_broken: false,
+        })
     }
 
-    fn parse<'a>(&self, bytes: &'a [u8], hash: &BlockHash) -> Result<Block<&'a [u8]>, Error> {
-        Block::parse(bytes).map_err(|_| Error::MissingBlock(*hash))
+    /// Refuses changes after one has failed half-way.
+    const fn check(&self) -> Result<(), Error> {
+        if self.is_broken { Err(Error::Broken) } else { Ok(()) }
+    }
+
+    /// Remembers that a change failed half-way.
+    fn breaks<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        self.is_broken |= result.is_err();
+        result
     }
 
     /// Finds the coins that a block spends; none when its parent's world is not held.
     ///
     /// Only where BIP-0030 is enforced, `looks_for_overwrites` pays for its look-ups.
-    #[must_use]
+    ///
+    /// # Errors
+    /// When a coin cannot be read, or is not what was written: that says nothing of the block.
     pub fn resolve<B: AsRef<[u8]>>(
         &self,
         block: &Block<B>,
         txids: &[Txid],
         looks_for_overwrites: bool,
-    ) -> Option<Resolved> {
-        let window = self.shared.read();
+    ) -> Result<Option<Resolved>, Error> {
         let prev_block = block.header().prev_block;
-        let parent = window.find(&prev_block)?;
-        let height = window.slot(parent).info.height + 1;
+        let Ok(parent) = self.shared.find(&prev_block) else { return Ok(None) };
+        let height = parent.info.height + 1;
         let own = index_txids(txids);
-        let mut spent = Map::<OutPoint, ()>::default();
-        let mut prevouts = Vec::with_capacity(block.input_count());
+        let mut prevouts: Vec<Option<Coin>> = Vec::with_capacity(block.input_count());
+        let mut spent_here = Map::default();
+        // What is to be looked up, and for which input.
+        let (mut wanted, mut inputs) = (Vec::with_capacity(block.input_count()), Vec::new());
+        let mut seen = Map::<OutPoint, ()>::default();
+        seen.reserve(block.input_count());
         for (tx_index, tx) in block.txs().enumerate().skip(1) {
-            for OutPoint { txid, vout } in tx.inputs().map(|input| input.prevout) {
-                let outpoint = OutPoint { txid, vout };
-                let coin = match own.get(&txid) {
-                    _ if spent.insert(outpoint, ()).is_some() => None,
-                    Some(&index) if index < tx_index => own_coin(block, height, index, vout),
-                    _ => window.get(parent, &outpoint),
-                };
-                prevouts.push(coin);
+            for outpoint in tx.inputs().map(|input| input.prevout) {
+                let is_again = seen.insert(outpoint, ()).is_some();
+                let own = own.get(&outpoint.txid);
+                prevouts.push(match own {
+                    _ if is_again => None,
+                    Some(&index) if index < tx_index => {
+                        spent_here.insert(outpoint, ());
+                        own_coin(block, height, index, outpoint.vout)
+                    }
+                    _ => {
+                        inputs.push(prevouts.len());
+                        wanted.push(outpoint);
+                        None
+                    }
+                });
             }
         }
+        let (mut gone, mut gone_value) = (Vec::with_capacity(wanted.len()), 0);
+        self.shared.look_many(&parent, &wanted, |at, found| {
+            if let Some(found) = found {
+                gone.push((found.key, found.place));
+                gone_value += found.view.value;
+                prevouts[inputs[at]] = Some(found.view.coin());
+            }
+        })?;
         let outpoints = |index: usize| {
             let count = block.tx(index).output_count();
             (0..).take(count).map(move |vout| OutPoint { txid: txids[index], vout })
         };
-        let held = |outpoint| Some((outpoint, window.get(parent, &outpoint)?));
+        // The coinbase of two blocks of 2010 repeats an earlier one, whose coin is then gone.
         let first = 0..block.tx_count().min(1);
-        Some(Resolved {
-            prevouts: prevouts.into(),
-            overwrites: looks_for_overwrites
-                && (0..block.tx_count()).flat_map(outpoints).any(|o| held(o).is_some()),
-            hash: block.hash(),
+        let mut overwrites = false;
+        wanted.clear();
+        wanted.extend(first.flat_map(outpoints));
+        self.shared.look_many(&parent, &wanted, |_, found| {
+            if let Some(found) = found {
+                overwrites = looks_for_overwrites;
+                gone.push((found.key, found.place));
+                gone_value += found.view.value;
+            }
+        })?;
+        if looks_for_overwrites {
+            wanted.clear();
+            wanted.extend((1..block.tx_count()).flat_map(outpoints));
+            self.shared.look_many(&parent, &wanted, |_, found| overwrites |= found.is_some())?;
+        }
+        let prevouts = prevouts.into();
+        let hash = block.hash();
+        Ok(Some(Resolved {
+            prevouts,
+            overwrites,
+            hash,
             prev_block,
             height,
-            overwritten: first.flat_map(outpoints).filter_map(held).collect(),
-        })
+            gone,
+            gone_value,
+            spent_here,
+        }))
     }
 
     /// Makes the world of a block whose coins are resolved and whose rules hold, scripts apart.
@@ -305,7 +342,8 @@ impl Ledger {
     /// Nobody sees it before [`commit`](Self::commit), but it can be extended.
     ///
     /// # Errors
-    /// When the parent has left the window since, or the window is full.
+    /// When the parent has left the window since, the window is full of one branch, or the log cannot
+    /// be written.
     ///
     /// # Panics
     /// When a coin of `resolved` is missing: such a block breaks a rule.
@@ -316,87 +354,142 @@ impl Ledger {
         resolved: &Resolved,
         sums: Sums,
     ) -> Result<(), Error> {
-        let mut window = self.shared.write();
-        let parent = world::find(&window, &resolved.prev_block)?;
-        let before = window.slot(parent).info;
-        let delta = Delta::of(block, txids, resolved.height);
-        // What is spent of earlier blocks stands in the delta in the order of the inputs.
-        let mut keys = delta.spent.iter().peekable();
-        let inputs = block.txs().skip(1).flat_map(|tx| tx.inputs().map(|input| input.prevout));
-        let spent: Vec<Coin> = inputs
-            .zip(resolved.prevouts.iter())
-            .filter(|(prevout, _)| keys.next_if_eq(&prevout).is_some())
-            .map(|(_, coin)| coin.clone().expect("a block that spends a missing coin is invalid"))
-            .collect();
-        let gone = spent.iter().chain(resolved.overwritten.iter().map(|(_, coin)| coin));
-        let gone: i64 = gone.map(|coin| coin.value).sum();
-        let made: i64 = delta.created.iter().map(|(_, coin)| coin.value).sum();
-        let info = BlockInfo {
-            hash: resolved.hash,
-            height: resolved.height,
-            chain_work: sums.chain_work,
-            total: before.total + made - gone,
-            fees: before.fees + sums.fees,
-            issued: before.issued + sums.subsidy,
-        };
-        window.insert(parent, info, delta).ok_or(Error::WindowFull)?;
-        let overwritten = resolved.overwritten.clone();
-        let prev_block = resolved.prev_block;
-        let record = Record { info, prev_block, parent_record: None, spent, overwritten };
-        self.pending.insert(info.hash, record);
+        self.check()?;
+        let is_whole = resolved.prevouts.iter().all(Option::is_some);
+        assert!(is_whole, "a block that spends a missing coin is invalid");
+        let parent = self.shared.find(&resolved.prev_block)?;
+        let number = self.take_number(&parent)?;
+        let delta =
+            Delta::new(&self.shared.log, block, txids, resolved, &parent.info, sums, number);
+        let appended = self.append_block(&parent, delta);
+        if appended.is_err() {
+            self.shared.write().free_number(number);
+        }
+        let (entry, created) = appended?;
+        let result = self.insert_coins(&entry, created.into_iter(), resolved.gone.iter().copied());
+        self.breaks(result)
+    }
+
+    #[expect(clippy::type_complexity, reason = "a list of keys and places")]
+    fn append_block(
+        &mut self,
+        parent: &Entry,
+        mut delta: Delta,
+    ) -> Result<(Arc<Entry>, Vec<(Key, Place)>), Error> {
+        delta.head.parent_record = parent.record;
+        delta.head.write(&mut delta.record);
+        let mut record = std::mem::take(&mut delta.record);
+        let at = self.shared.log.append(Kind::Block, &mut record)?;
+        let (info, number) = (delta.head.info, delta.head.number);
+        let entry = Entry::new(info, parent.info.hash, number, at, Some(parent));
+        let entry = self.shared.write().insert(entry);
+        Ok((entry, delta.places(at).collect()))
+    }
+
+    /// Puts what a block made into the table, and says what it spent.
+    fn insert_coins(
+        &self,
+        entry: &Entry,
+        created: impl Iterator<Item = (Key, Place)>,
+        gone: impl Iterator<Item = (Key, Place)>,
+    ) -> Result<(), Error> {
+        let shared = &self.shared;
+        for (key, place) in gone {
+            // A coin that lies beside the table is always looked up among what is spent.
+            shared.table.mark_spent(key, place)?;
+            shared.spends.insert(place, entry.number);
+        }
+        let mut beside = Vec::new();
+        self.insert_all(created, &mut beside)?;
+        if !beside.is_empty() {
+            let mut extras = Extras::clone(&shared.extras.load());
+            for (key, place) in beside {
+                let places = extras.entry(key.0).or_default();
+                if !places.contains(&place) {
+                    places.push(place);
+                }
+            }
+            shared.extras.store(Arc::new(extras));
+        }
         Ok(())
     }
 
-    /// Writes a block down and shows its world; it is the tip if it has the most work.
+    /// Puts coins into the table, but those whose outpoint another coin in it has.
+    fn insert_all(
+        &self,
+        coins: impl Iterator<Item = (Key, Place)>,
+        beside: &mut Vec<(Key, Place)>,
+    ) -> Result<(), Error> {
+        let Shared { table, log, .. } = &*self.shared;
+        let coins: Vec<(Key, Place)> = coins.collect();
+        for (at, &(key, place)) in coins.iter().enumerate() {
+            if let Some((ahead, _)) = coins.get(at + 16) {
+                table.prefetch(*ahead);
+            }
+            let is_same = |other| Ok(log.coin(other)?.outpoint() == log.coin(place)?.outpoint());
+            if !table.insert(key, place, false, is_same)? {
+                beside.push((key, place));
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows a block's world; it is the tip if it has the most work.
     ///
     /// # Errors
-    /// When the journal cannot be written. The block is then not committed.
+    /// When the log cannot be written. The block is then not committed.
     ///
     /// # Panics
     /// When the block was not [extended](Self::extend), or its parent not committed.
     pub fn commit(&mut self, hash: &BlockHash) -> Result<(), Error> {
-        let mut window = self.shared.write();
-        let slot = world::find(&window, hash)?;
-        let mut record = self.pending.remove(hash).expect("a block is extended, then committed");
-        let at = match &mut self.journal {
-            None => None,
-            Some(journal) => {
-                record.parent_record = window.slot(slot).parent.and_then(|p| window.slot(p).record);
-                Some(journal.append(&mut record.encode())?)
-            }
-        };
-        window.commit(slot, at);
-        window.trim(self.horizon);
-        Ok(())
+        self.check()?;
+        let entry = self.shared.find(hash)?;
+        assert!(!entry.is_committed(), "a block is extended, then committed");
+        let mut record = new_record(Kind::Commit);
+        record.extend_from_slice(&entry.record.to_le_bytes());
+        self.shared.log.append(Kind::Commit, &mut record)?;
+        self.shared.write().commit(&entry);
+        let trimmed = self.trim();
+        self.breaks(trimmed)
     }
 
     /// Drops a block that was found invalid, and all that was built on it.
-    pub fn discard(&mut self, hash: &BlockHash) {
-        let mut window = self.shared.write();
-        if let Some(slot) = window.find(hash) {
-            window.discard(slot);
+    ///
+    /// # Errors
+    /// When what the block did cannot be read again.
+    pub fn discard(&mut self, hash: &BlockHash) -> Result<(), Error> {
+        self.check()?;
+        let Ok(entry) = self.shared.find(hash) else { return Ok(()) };
+        if entry.record == self.shared.read().root.record {
+            return Ok(());
         }
-        self.pending.retain(|hash, _| window.find(hash).is_some());
+        let dropped = self.drop_subtree(&entry);
+        self.breaks(dropped)
     }
 
     /// Returns the world with the most work; of two, the one that was complete first.
     #[must_use]
     pub fn tip(&self) -> World {
-        let window = self.shared.read();
-        self.world_of(window.slot(window.tip).info)
+        let tip = Arc::clone(&self.shared.read().tip);
+        self.world_of(tip)
     }
 
     /// Returns the world of a block, if it is held. Extended blocks have none before they are
     /// committed.
     #[must_use]
     pub fn world(&self, hash: &BlockHash) -> Option<World> {
-        let window = self.shared.read();
-        let slot = window.find(hash).filter(|_| !self.pending.contains_key(hash))?;
-        Some(self.world_of(window.slot(slot).info))
+        let entry = self.shared.find(hash).ok().filter(|entry| entry.is_committed())?;
+        Some(self.world_of(entry))
     }
 
-    fn world_of(&self, info: BlockInfo) -> World {
-        World { shared: Arc::clone(&self.shared), info }
+    fn world_of(&self, entry: Arc<Entry>) -> World {
+        let info = self.seen(entry.info);
+        World::new(&self.shared, entry, info, self.is_verified())
+    }
+
+    /// What is said of a block: with the fees up to the base, if they are known.
+    fn seen(&self, info: BlockInfo) -> BlockInfo {
+        BlockInfo { fees: info.fees + self.verified_fees.unwrap_or(0), ..info }
     }
 
     /// Returns whether a block's world is held, committed or not.
@@ -409,96 +502,70 @@ impl Ledger {
     #[must_use]
     pub fn worlds(&self) -> Vec<BlockInfo> {
         let window = self.shared.read();
-        let is_shown = |hash: &BlockHash| !self.pending.contains_key(hash);
-        let infos = window.slots().map(|(_, slot)| slot.info);
-        let mut worlds: Vec<BlockInfo> = infos.filter(|info| is_shown(&info.hash)).collect();
-        worlds.sort_by_key(|info| (info.height, info.hash));
-        worlds
+        let shown = window.entries().filter(|entry| entry.is_committed());
+        by_height(shown.map(|entry| self.seen(entry.info)).collect())
     }
 
     /// Returns the oldest block whose world is held, the ancestor of all others.
     #[must_use]
     pub fn root(&self) -> BlockInfo {
-        let window = self.shared.read();
-        window.slot(window.root).info
+        self.seen(self.shared.read().root.info)
     }
 
     /// Returns the tips of all forks that are held, by height.
     #[must_use]
     pub fn leaves(&self) -> Vec<BlockInfo> {
-        let window = self.shared.read();
-        let mut leaves: Vec<BlockInfo> =
-            window.leaves().into_iter().map(|leaf| window.slot(leaf).info).collect();
-        leaves.sort_by_key(|info| (info.height, info.hash));
-        leaves
+        let leaves = self.shared.read().leaves();
+        by_height(leaves.into_iter().map(|leaf| self.seen(leaf.info)).collect())
     }
 
-    /// Goes back to an ancestor of the root, which becomes the root; all worlds above it are gone.
-    ///
-    /// This is the slow way to a branch that forks below the root. The files stay as they are, so
-    /// that a crash on the way loses nothing.
-    ///
-    /// # Errors
-    /// When a record or a block on the way cannot be read, or the ledger is in memory only.
-    pub fn rewind_to(&mut self, hash: &BlockHash, read_block: ReadBlock<'_>) -> Result<(), Error> {
-        let journal = self.journal.as_ref().ok_or(Error::NoJournal)?;
-        let mut window = self.shared.write();
-        let root = window.slot(window.root);
-        let (mut info, mut record_at) = (root.info, root.record);
-        let mut base = std::mem::take(&mut window.base);
-        while info.hash != *hash {
-            let at = record_at.ok_or(Error::MissingBlock(*hash))?;
-            let damaged = || Error::Damaged { path: journal.path().to_owned(), offset: at };
-            let (record, _) = journal.read(at)?.ok_or_else(damaged)?;
-            let bytes = read_block(&info.hash)?.ok_or(Error::MissingBlock(info.hash))?;
-            let block = self.parse(&bytes, &info.hash)?;
-            let delta = Delta::of(&block, &block.txids(), info.height);
-            for (outpoint, _) in &delta.created {
-                base.remove(outpoint);
-            }
-            base.extend(delta.spent.into_iter().zip(record.spent));
-            base.extend(record.overwritten);
-            record_at = record.parent_record;
-            info = match record_at {
-                None => self.genesis,
-                Some(at) => journal.read(at)?.ok_or_else(damaged)?.0.info,
-            };
-        }
-        *window = Window::new(base, info, record_at);
-        self.pending.clear();
-        Ok(())
-    }
-
-    /// Returns whether the journal has grown so much that a checkpoint pays.
+    /// Returns where the set begins: the genesis block, or that of a snapshot which was loaded.
     #[must_use]
-    pub fn is_checkpoint_due(&self) -> bool {
-        let grown = self.journal.as_ref().map_or(0, Journal::len) - self.checkpoint_journal_len;
-        CHECKPOINT_INTERVAL.max(2 * self.checkpoint_len) < grown
+    pub const fn base(&self) -> &BlockInfo {
+        &self.base
+    }
+
+    /// Returns whether all of the set was validated from the genesis block on; false above a
+    /// snapshot that validation has not yet reached.
+    #[must_use]
+    pub const fn is_verified(&self) -> bool {
+        self.verified_fees.is_some()
     }
 
     /// Forces all committed blocks to the disk.
     ///
     /// # Errors
-    /// When the disk refuses.
-    pub fn sync(&self) -> Result<(), Error> {
-        self.journal.as_ref().map_or(Ok(()), Journal::sync)
+    /// When the disk refuses. What was written may be lost then, and nothing more is.
+    pub fn sync(&mut self) -> Result<(), Error> {
+        self.check()?;
+        let synced = self.shared.log.sync();
+        self.breaks(synced)
     }
+}
 
-    /// Writes the base down, so that the next start redoes the blocks of the window only.
-    ///
-    /// # Errors
-    /// When the disk refuses; the old checkpoint stays.
-    pub fn checkpoint(&mut self) -> Result<(), Error> {
-        let Some(journal) = &self.journal else { return Ok(()) };
-        journal.sync()?;
-        let window = self.shared.read();
-        let root = window.slot(window.root);
-        let above = window.slots().filter(|&(number, _)| number != window.root);
-        let replay_from = above.filter_map(|(_, slot)| slot.record).min().unwrap_or(journal.len());
-        let checkpoint = Checkpoint { info: root.info, record: root.record, replay_from };
-        let path = &self.checkpoint_path;
-        self.checkpoint_len = checkpoint::write(path, &checkpoint, self.network, &window.base)?;
-        self.checkpoint_journal_len = journal.len();
-        Ok(())
+fn by_height(mut blocks: Vec<BlockInfo>) -> Vec<BlockInfo> {
+    blocks.sort_by_key(|info| (info.height, info.hash));
+    blocks
+}
+
+/// A secret of 16 bytes that no peer can know: places in the table depend on it, and nothing else.
+fn secret() -> [u8; 16] {
+    use std::hash::{BuildHasher, RandomState};
+    let word = |at: u64| RandomState::new().hash_one(at).to_le_bytes();
+    let [a, b] = [word(0), word(1)];
+    std::array::from_fn(|at| if at < 8 { a[at] } else { b[at - 8] })
+}
+
+impl Resolved {
+    fn gone(&self) -> impl Iterator<Item = (Key, Place)> + '_ {
+        self.gone.iter().copied()
+    }
+}
+
+// The floor is raised by whoever folds: here so that the order of its stores is seen at a glance.
+impl Shared {
+    fn raise_floor(&self) {
+        let first = self.read().first_record();
+        self.floor.store(first.unwrap_or_else(|| self.log.len()), Release);
     }
 }

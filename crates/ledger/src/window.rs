@@ -1,14 +1,20 @@
-use std::cmp::Reverse;
+//! The blocks whose worlds are held: a tree above the root.
 
-use caesure_consensus::{Coin, Work};
-use caesure_wire::{BlockHash, OutPoint};
-use smallvec::SmallVec;
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use caesure_consensus::Work;
+use caesure_wire::BlockHash;
 
 use crate::Map;
-use crate::delta::Delta;
 
-/// The most blocks that the window holds, on all forks together.
-pub(crate) const MAX_WINDOW: usize = 1024;
+/// The most blocks that the window holds, on all forks together, the root apart.
+pub(crate) const MAX_WINDOW: u16 = 1023;
+/// The sequence of a block that is not yet committed.
+const UNCOMMITTED: u64 = u64::MAX;
 
 /// What is known of a block whose world is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +27,8 @@ pub struct BlockInfo {
     pub chain_work: Work,
     /// The sum of all unspent outputs, in satoshi. Core: `total_amount` of `gettxoutsetinfo`.
     pub total: i64,
-    /// The sum of all fees ever paid, in satoshi.
+    /// The sum of all fees ever paid, in satoshi; above a snapshot that is not verified, of those
+    /// paid since.
     pub fees: i64,
     /// The sum of all subsidies that were allowed, in satoshi.
     pub issued: i64,
@@ -36,325 +43,249 @@ impl BlockInfo {
     }
 }
 
-/// A set of slots.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SlotSet([u64; MAX_WINDOW / 64]);
-
-impl SlotSet {
-    pub(crate) const fn contains(&self, slot: u16) -> bool {
-        self.0[slot as usize / 64] >> (slot % 64) & 1 == 1
-    }
-
-    const fn insert(&mut self, slot: u16) {
-        self.0[slot as usize / 64] |= 1 << (slot % 64);
-    }
-
-    const fn remove(&mut self, slot: u16) {
-        self.0[slot as usize / 64] &= !(1 << (slot % 64));
-    }
-}
-
 /// A block in the window.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct Entry {
     pub(crate) info: BlockInfo,
-    pub(crate) parent: Option<u16>,
-    /// The slots of the block and its ancestors above the root.
-    pub(crate) branch: SlotSet,
-    created: Vec<OutPoint>,
-    spent: Vec<OutPoint>,
-    /// The place in the journal, once the block is committed.
-    pub(crate) record: Option<u64>,
+    pub(crate) prev_block: BlockHash,
+    /// Its number among the blocks of the window.
+    pub(crate) number: u16,
+    /// Where its record begins.
+    pub(crate) record: u64,
     /// In which order blocks were committed: the first of equal work stays the tip.
-    pub(crate) sequence: u64,
+    sequence: AtomicU64,
+    /// False from the moment on from which the table may lack something of this world.
+    held: AtomicBool,
+    /// The numbers of the block and its ancestors above the root.
+    branch: [AtomicU64; 16],
 }
 
-impl Slot {
-    /// The keys that the block changed.
-    pub(crate) fn touched(&self) -> impl Iterator<Item = &OutPoint> {
-        self.created.iter().chain(&self.spent)
+impl Entry {
+    pub(crate) fn new(
+        info: BlockInfo,
+        prev_block: BlockHash,
+        number: u16,
+        record: u64,
+        parent: Option<&Self>,
+    ) -> Self {
+        let word = |at: usize| parent.map_or(0, |parent| parent.branch[at].load(Relaxed));
+        let entry = Self {
+            info,
+            prev_block,
+            number,
+            record,
+            sequence: AtomicU64::new(UNCOMMITTED),
+            held: AtomicBool::new(true),
+            branch: std::array::from_fn(|at| AtomicU64::new(word(at))),
+        };
+        if parent.is_some() {
+            entry.branch[usize::from(number / 64)].fetch_or(1 << (number % 64), Relaxed);
+        }
+        entry
+    }
+
+    /// Whether the block with this number is this one or one of its ancestors above the root.
+    pub(crate) fn is_on(&self, number: u16) -> bool {
+        self.branch[usize::from(number / 64)].load(Acquire) >> (number % 64) & 1 == 1
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Acquire)
+    }
+
+    pub(crate) fn is_committed(&self) -> bool {
+        self.sequence.load(Relaxed) != UNCOMMITTED
+    }
+
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence.load(Relaxed)
+    }
+
+    /// By work, then by which was complete first.
+    fn rank(&self) -> (Work, Reverse<u64>) {
+        (self.info.chain_work, Reverse(self.sequence()))
     }
 }
 
-/// All that happened to an outpoint inside the window.
-#[derive(Debug, Default)]
-struct Entry {
-    /// The output, when a block of the window made it. Its height is that of the block, since one
-    /// transaction may stand at different heights on two forks.
-    output: Option<(i64, bool, Box<[u8]>)>,
-    /// Slot times two, plus one for a spend.
-    ops: SmallVec<[u16; 4]>,
-}
-
-const fn op(slot: u16, is_spend: bool) -> u16 {
-    slot << 1 | is_spend as u16
-}
-
-/// The base, which is the root block's set, and what the blocks above it changed.
+/// All blocks that are held.
 #[derive(Debug)]
 pub(crate) struct Window {
-    pub(crate) base: Map<OutPoint, Coin>,
-    table: Map<OutPoint, Entry>,
-    slots: Vec<Option<Slot>>,
-    by_hash: Map<BlockHash, u16>,
-    pub(crate) root: u16,
-    pub(crate) tip: u16,
+    by_hash: Map<BlockHash, Arc<Entry>>,
+    pub(crate) root: Arc<Entry>,
+    pub(crate) tip: Arc<Entry>,
+    free: VecDeque<u16>,
     next_sequence: u64,
 }
 
 impl Window {
-    /// A window that holds one world, that of `info` with the coins of `base`.
-    pub(crate) fn new(base: Map<OutPoint, Coin>, info: BlockInfo, record: Option<u64>) -> Self {
-        let root = Slot {
-            info,
-            parent: None,
-            branch: SlotSet::default(),
-            created: Vec::new(),
-            spent: Vec::new(),
-            record,
-            sequence: 0,
-        };
+    /// A window that holds one world.
+    pub(crate) fn new(root: Entry) -> Self {
+        root.sequence.store(0, Relaxed);
+        let root = Arc::new(root);
         Self {
-            base,
-            table: Map::default(),
-            by_hash: Map::from_iter([(info.hash, 0)]),
-            slots: vec![Some(root)],
-            root: 0,
-            tip: 0,
+            by_hash: Map::from_iter([(root.info.hash, Arc::clone(&root))]),
+            tip: Arc::clone(&root),
+            root,
+            free: (0..MAX_WINDOW).collect(),
             next_sequence: 1,
         }
     }
 
-    pub(crate) fn find(&self, hash: &BlockHash) -> Option<u16> {
-        self.by_hash.get(hash).copied()
+    pub(crate) fn find(&self, hash: &BlockHash) -> Option<&Arc<Entry>> {
+        self.by_hash.get(hash)
     }
 
-    pub(crate) fn slot(&self, slot: u16) -> &Slot {
-        self.slots[usize::from(slot)].as_ref().expect("a slot number that is held names a block")
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.by_hash.values()
     }
 
-    pub(crate) fn slots(&self) -> impl Iterator<Item = (u16, &Slot)> {
-        (0..).zip(&self.slots).filter_map(|(number, slot)| Some((number, slot.as_ref()?)))
+    fn above_root(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries().filter(|entry| entry.info.hash != self.root.info.hash)
+    }
+
+    fn committed(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries().filter(|entry| entry.is_committed())
     }
 
     /// Committed blocks without a committed child.
-    pub(crate) fn leaves(&self) -> Vec<u16> {
-        let mut parents = SlotSet::default();
-        for parent in self.committed().filter_map(|(_, slot)| slot.parent) {
-            parents.insert(parent);
-        }
-        let leaves = self.committed().filter(|&(number, _)| !parents.contains(number));
-        leaves.map(|(number, _)| number).collect()
+    pub(crate) fn leaves(&self) -> Vec<Arc<Entry>> {
+        let parents: Map<BlockHash, ()> =
+            self.committed().map(|entry| (entry.prev_block, ())).collect();
+        let leaves = self.committed().filter(|entry| !parents.contains_key(&entry.info.hash));
+        leaves.cloned().collect()
     }
 
-    fn committed(&self) -> impl Iterator<Item = (u16, &Slot)> {
-        self.slots().filter(|(number, slot)| slot.sequence != u64::MAX || *number == self.root)
+    fn parent(&self, entry: &Entry) -> &Arc<Entry> {
+        &self.by_hash[&entry.prev_block]
     }
 
-    /// The coin at `outpoint` in the world of a slot: the last change on its branch, else the base.
-    pub(crate) fn get(&self, slot: u16, outpoint: &OutPoint) -> Option<Coin> {
-        let branch = &self.slot(slot).branch;
-        let entry = self.table.get(outpoint);
-        let last = entry.and_then(|entry| {
-            let on_branch = entry.ops.iter().filter(|&&op| branch.contains(op >> 1));
-            on_branch.map(|&op| (self.slot(op >> 1).info.height, op & 1 == 0)).max()
-        });
-        match last {
-            None => self.base.get(outpoint).cloned(),
-            Some((_, false)) => None,
-            Some((height, true)) => {
-                let output = entry.and_then(|entry| entry.output.as_ref());
-                let (value, is_coinbase, script) = output.expect("a created coin has an output");
-                Some(Coin {
-                    value: *value,
-                    height,
-                    is_coinbase: *is_coinbase,
-                    script_pubkey: script.clone(),
-                })
-            }
-        }
+    /// Takes a free number: this one, or any.
+    pub(crate) fn take_number(&mut self, wanted: Option<u16>) -> Option<u16> {
+        let at = match wanted {
+            Some(wanted) => self.free.iter().position(|&number| number == wanted)?,
+            None => 0,
+        };
+        self.free.remove(at)
     }
 
-    /// All outpoints of a world in key order.
-    pub(crate) fn outpoints(&self, slot: u16) -> Vec<OutPoint> {
-        let changed = self.table.keys();
-        let in_base = self.base.keys().filter(|outpoint| !self.table.contains_key(*outpoint));
-        let mut outpoints: Vec<OutPoint> = changed
-            .filter(|outpoint| self.get(slot, outpoint).is_some())
-            .chain(in_base)
-            .copied()
-            .collect();
-        outpoints.sort_unstable();
-        outpoints
+    /// Who has a number.
+    pub(crate) fn holder(&self, number: u16) -> Option<Arc<Entry>> {
+        self.above_root().find(|entry| entry.number == number).cloned()
     }
 
-    /// A free slot; in a full window that of the leaf with least work, which `parent` and the tip
-    /// are not.
-    fn free_slot(&mut self, parent: u16) -> Option<usize> {
-        if let Some(free) = self.slots.iter().position(Option::is_none) {
-            return Some(free);
-        }
-        if self.slots.len() < MAX_WINDOW {
-            self.slots.push(None);
-            return Some(self.slots.len() - 1);
-        }
-        let has_child = |leaf| self.slots().any(|(_, slot)| slot.parent == Some(leaf));
-        let mut leaves = self.leaves();
-        leaves.retain(|&leaf| leaf != parent && leaf != self.tip && !has_child(leaf));
-        let rank =
-            |&leaf: &u16| (self.slot(leaf).info.chain_work, Reverse(self.slot(leaf).sequence));
-        let least = leaves.into_iter().min_by_key(rank)?;
-        self.remove(least);
-        Some(usize::from(least))
+    /// The leaf that is given up when no number is free: that with least work, but not `parent` or
+    /// the tip.
+    pub(crate) fn weakest(&self, parent: &Entry) -> Option<Arc<Entry>> {
+        let parents: Map<BlockHash, ()> =
+            self.entries().map(|entry| (entry.prev_block, ())).collect();
+        let spared = [parent.info.hash, self.tip.info.hash];
+        let is_weak = |entry: &&Arc<Entry>| {
+            !parents.contains_key(&entry.info.hash) && !spared.contains(&entry.info.hash)
+        };
+        let leaves = self.above_root().filter(|entry| entry.is_committed()).filter(is_weak);
+        leaves.min_by_key(|entry| entry.rank()).cloned()
     }
 
-    /// Adds a block that is not yet committed; not to a window that is full of one branch.
-    pub(crate) fn insert(&mut self, parent: u16, info: BlockInfo, delta: Delta) -> Option<u16> {
-        let free = self.free_slot(parent)?;
-        let number = u16::try_from(free).expect("the window has 1,024 slots");
-        let mut branch = self.slot(parent).branch;
-        branch.insert(number);
-        for outpoint in &delta.spent {
-            self.table.entry(*outpoint).or_default().ops.push(op(number, true));
-        }
-        let mut created = Vec::with_capacity(delta.created.len());
-        for (outpoint, coin) in delta.created {
-            let entry = self.table.entry(outpoint).or_default();
-            entry.ops.push(op(number, false));
-            entry.output.get_or_insert((coin.value, coin.is_coinbase, coin.script_pubkey));
-            created.push(outpoint);
-        }
-        self.by_hash.insert(info.hash, number);
-        self.slots[free] = Some(Slot {
-            info,
-            parent: Some(parent),
-            branch,
-            created,
-            spent: delta.spent,
-            record: None,
-            sequence: u64::MAX,
-        });
-        Some(number)
+    pub(crate) fn insert(&mut self, entry: Entry) -> Arc<Entry> {
+        let entry = Arc::new(entry);
+        self.by_hash.insert(entry.info.hash, Arc::clone(&entry));
+        entry
     }
 
     /// Makes a block visible: it can be the tip from now on.
-    pub(crate) fn commit(&mut self, number: u16, record: Option<u64>) {
-        let sequence = self.next_sequence;
+    pub(crate) fn commit(&mut self, entry: &Arc<Entry>) {
+        entry.sequence.store(self.next_sequence, Relaxed);
         self.next_sequence += 1;
-        let slot = self.slots[usize::from(number)].as_mut().expect("a block is committed once");
-        slot.record = record;
-        slot.sequence = sequence;
-        let rank = |slot: &Slot| (slot.info.chain_work, Reverse(slot.sequence));
-        if rank(self.slot(self.tip)) < rank(self.slot(number)) {
-            self.tip = number;
+        if self.tip.rank() < entry.rank() {
+            self.tip = Arc::clone(entry);
         }
     }
 
-    /// Drops a block and everything on top of it.
-    pub(crate) fn discard(&mut self, number: u16) {
-        let doomed: Vec<u16> = self
-            .slots()
-            .filter(|(_, slot)| slot.branch.contains(number))
-            .map(|(number, _)| number)
-            .collect();
-        for number in doomed {
-            self.remove(number);
-        }
-        let rank = |&(_, slot): &(u16, &Slot)| (slot.info.chain_work, Reverse(slot.sequence));
-        let best = self.committed().max_by_key(rank);
-        self.tip = best.expect("the root is committed").0;
+    /// A block and everything on top of it, the highest first.
+    pub(crate) fn subtree(&self, entry: &Entry) -> Vec<Arc<Entry>> {
+        let mut blocks: Vec<Arc<Entry>> =
+            self.above_root().filter(|other| other.is_on(entry.number)).cloned().collect();
+        blocks.sort_by_key(|entry| Reverse(entry.info.height));
+        blocks
     }
 
-    fn remove(&mut self, number: u16) -> Slot {
-        let slot = self.slots[usize::from(number)].take().expect("a block is removed once");
-        self.by_hash.remove(&slot.info.hash);
-        for outpoint in slot.touched() {
-            self.forget_op(outpoint, number);
-        }
-        slot
-    }
-
-    fn forget_op(&mut self, outpoint: &OutPoint, number: u16) {
-        if let hashbrown::hash_map::Entry::Occupied(mut entry) = self.table.entry(*outpoint) {
-            entry.get_mut().ops.retain(|op| *op >> 1 != number);
-            if entry.get().ops.is_empty() {
-                entry.remove();
-            }
+    /// Takes a block out. Its number is free again only when the table knows it no more.
+    pub(crate) fn remove(&mut self, entry: &Entry) {
+        entry.held.store(false, Release);
+        self.by_hash.remove(&entry.info.hash);
+        if entry.info.hash == self.tip.info.hash {
+            let best = self.committed().max_by_key(|entry| entry.rank()).cloned();
+            self.tip = best.unwrap_or_else(|| Arc::clone(&self.root));
         }
     }
 
-    /// Moves the root up by the original's rule: blocks more than `horizon` below the tip are
-    /// folded into the base, as far as all forks that are kept share them; a fork whose leaf has
-    /// fallen that far is dropped.
-    pub(crate) fn trim(&mut self, horizon: u32) {
-        let cutoff = self.slot(self.tip).info.height.saturating_sub(horizon);
-        if cutoff <= self.slot(self.root).info.height {
-            return;
+    pub(crate) fn free_number(&mut self, number: u16) {
+        self.free.push_back(number);
+    }
+
+    /// By the original's rule: which blocks are dropped, because their fork's leaf is more than
+    /// `horizon` below the tip, and which are folded into the root, the lowest first: those that are
+    /// that deep, as far as all forks that are kept share them.
+    pub(crate) fn plan(&self, horizon: u32) -> (Vec<Arc<Entry>>, Vec<Arc<Entry>>) {
+        let cutoff = self.tip.info.height.saturating_sub(horizon);
+        if cutoff <= self.root.info.height {
+            return (Vec::new(), Vec::new());
         }
-        let is_fresh = |slot: &Slot| cutoff <= slot.info.height;
         let mut leaves = self.leaves();
-        leaves.retain(|&leaf| is_fresh(self.slot(leaf)));
-        let pending = self.slots().filter(|(_, slot)| slot.sequence == u64::MAX);
-        leaves.extend(pending.map(|(number, _)| number));
-        leaves.push(self.tip);
-        let is_kept = |number| leaves.iter().any(|&leaf| self.slot(leaf).branch.contains(number));
-        let numbers = self.slots().map(|(number, _)| number);
-        let dropped: Vec<u16> =
-            numbers.filter(|&number| number != self.root && !is_kept(number)).collect();
-        for number in dropped {
-            self.remove(number);
-        }
+        leaves.retain(|leaf| cutoff <= leaf.info.height);
+        leaves.extend(self.entries().filter(|entry| !entry.is_committed()).cloned());
+        leaves.push(Arc::clone(&self.tip));
+        let is_kept = |entry: &Entry| leaves.iter().any(|leaf| leaf.is_on(entry.number));
+        let mut dropped: Vec<Arc<Entry>> =
+            self.above_root().filter(|entry| !is_kept(entry)).cloned().collect();
+        dropped.sort_by_key(|entry| Reverse(entry.info.height));
         let mut ancestor = self.common_ancestor(leaves);
-        while cutoff < self.slot(ancestor).info.height {
-            ancestor = self.slot(ancestor).parent.expect("the root is below the cutoff");
+        let mut folded = Vec::new();
+        while ancestor.info.hash != self.root.info.hash {
+            if ancestor.info.height <= cutoff {
+                folded.push(Arc::clone(&ancestor));
+            }
+            ancestor = Arc::clone(self.parent(&ancestor));
         }
-        self.fold_up_to(ancestor);
+        folded.reverse();
+        (dropped, folded)
     }
 
-    fn common_ancestor(&self, mut leaves: Vec<u16>) -> u16 {
+    fn common_ancestor(&self, mut leaves: Vec<Arc<Entry>>) -> Arc<Entry> {
         loop {
-            leaves.sort_unstable_by_key(|&leaf| Reverse((self.slot(leaf).info.height, leaf)));
-            leaves.dedup();
+            leaves.sort_unstable_by_key(|leaf| Reverse((leaf.info.height, leaf.info.hash)));
+            leaves.dedup_by_key(|leaf| leaf.info.hash);
             if leaves.len() == 1 {
-                return leaves[0];
+                return leaves.remove(0);
             }
-            leaves[0] = self.slot(leaves[0]).parent.expect("two leaves meet at the root at last");
+            leaves[0] = Arc::clone(self.parent(&leaves[0]));
         }
     }
 
-    /// Puts `root` and what is below it into the base. All other blocks stand on `root`.
-    fn fold_up_to(&mut self, root: u16) {
-        let mut path = Vec::new();
-        let mut at = root;
-        while at != self.root {
-            path.push(at);
-            at = self.slot(at).parent.expect("the new root descends from the old one");
-        }
-        for number in path.into_iter().rev() {
-            self.fold(number);
-            let old = self.slots[usize::from(self.root)].take().expect("there is a root");
-            self.by_hash.remove(&old.info.hash);
-            for slot in self.slots.iter_mut().flatten() {
-                slot.branch.remove(number);
-            }
-            self.slots[usize::from(number)].as_mut().expect("it was just folded").parent = None;
-            self.root = number;
+    /// Makes a child of the root the root. The number is the caller's to free.
+    pub(crate) fn move_root(&mut self, to: &Arc<Entry>) {
+        self.root.held.store(false, Release);
+        self.by_hash.remove(&self.root.info.hash);
+        self.root = Arc::clone(to);
+    }
+
+    /// Nobody's branch names the block any more, now that all stand on it.
+    pub(crate) fn forget_on_branches(&self, number: u16) {
+        for entry in self.entries() {
+            entry.branch[usize::from(number / 64)].fetch_and(!(1 << (number % 64)), Release);
         }
     }
 
-    fn fold(&mut self, number: u16) {
-        let height = self.slot(number).info.height;
-        let slot = self.slots[usize::from(number)].as_mut().expect("a folded block is held");
-        let (created, spent) = (std::mem::take(&mut slot.created), std::mem::take(&mut slot.spent));
-        for outpoint in &spent {
-            self.base.remove(outpoint);
-            self.forget_op(outpoint, number);
-        }
-        for outpoint in &created {
-            let output = self.table.get(outpoint).and_then(|entry| entry.output.clone());
-            let (value, is_coinbase, script_pubkey) = output.expect("a created coin has an output");
-            self.base.insert(*outpoint, Coin { value, height, is_coinbase, script_pubkey });
-            self.forget_op(outpoint, number);
-        }
+    /// Where the first record of a block above the root begins.
+    pub(crate) fn first_record(&self) -> Option<u64> {
+        self.above_root().map(|entry| entry.record).min()
+    }
+
+    /// Holds a single world again.
+    pub(crate) fn reset(&mut self, root: Entry) {
+        self.entries().for_each(|entry| entry.held.store(false, Release));
+        let next_sequence = self.next_sequence;
+        *self = Self::new(root);
+        self.next_sequence = next_sequence;
     }
 }

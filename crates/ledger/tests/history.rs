@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use caesure_consensus::{Coin, HeaderTree, Network, Params, Work};
-use caesure_ledger::{Ledger, Sums, genesis_info};
+use caesure_ledger::{Ledger, Options, Sums, World, genesis_info};
 use caesure_wire::{
     Block, BlockHash, Header, OutPoint, Transaction, TxIn, TxOut, Txid, encode_block,
 };
@@ -26,8 +26,9 @@ fn work(number: u64) -> Work {
 fn open(folder: &Path, blocks: &BTreeMap<BlockHash, (Vec<u8>, u64)>) -> Ledger {
     let params = Params::new(Network::Regtest);
     let genesis = genesis_info(&params, &HeaderTree::new(&params));
-    let mut read = |hash: &BlockHash| Ok(blocks.get(hash).map(|(bytes, _)| bytes.clone()));
-    Ledger::open(folder, &params, genesis, 3, true, &mut read).unwrap().0
+    let mut is_stored = |hash: &BlockHash| Ok(*hash == genesis.hash || blocks.contains_key(hash));
+    let options = Options { horizon: 3, ..Options::default() };
+    Ledger::open(folder, &params, genesis, options, true, &mut is_stored).unwrap().0
 }
 
 impl Chain {
@@ -46,7 +47,7 @@ impl Chain {
         let bytes = encode_block(&header, &txs);
         let block = Block::parse(&bytes[..]).unwrap();
         let txids: Vec<Txid> = block.txs().map(|tx| tx.txid()).collect();
-        let resolved = self.ledger.resolve(&block, &txids, true).unwrap();
+        let resolved = self.ledger.resolve(&block, &txids, true).unwrap().unwrap();
         assert!(resolved.prevouts.iter().all(Option::is_some));
         let height = self.blocks.get(&parent).map_or(0, |(_, height)| *height) + 1;
         let sums = Sums { chain_work: work(100 + height), fees: 0, subsidy: 50 };
@@ -60,6 +61,10 @@ impl Chain {
     fn coin(&self, block: BlockHash, outpoint: OutPoint) -> Option<Coin> {
         self.ledger.world(&block).unwrap().get(&outpoint).unwrap()
     }
+}
+
+fn count(world: &World) -> u64 {
+    world.summary().unwrap().txouts
 }
 
 fn coinbase(tag: u32) -> Transaction {
@@ -90,11 +95,11 @@ fn cve_2013_3220_a_block_may_touch_over_100000_outpoints() {
     let first = chain.add(chain.genesis, 1, &[]);
     let wide = spend(&[first_output(&coinbase(1))], 120_000);
     let second = chain.add(first, 2, std::slice::from_ref(&wide));
-    assert_eq!(chain.ledger.tip().outpoints().unwrap().len(), 120_001);
+    assert_eq!(count(&chain.ledger.tip()), 120_001);
     let txid = wide.txid();
     let all: Vec<OutPoint> = (0..120_000).map(|vout| OutPoint { txid, vout }).collect();
     let third = chain.add(second, 3, &[spend(&all, 1)]);
-    assert_eq!(chain.ledger.tip().outpoints().unwrap().len(), 3);
+    assert_eq!(count(&chain.ledger.tip()), 3);
     drop(std::mem::replace(&mut chain.ledger, open(folder.path(), &chain.blocks)));
     assert_eq!(chain.ledger.tip().info().hash, third);
 }
@@ -157,9 +162,7 @@ fn cve_2012_1909_bip30_a_repeat_that_is_reorganised_away_gives_the_earlier_coin_
     }
     assert!(3 < chain.ledger.root().height);
     assert_eq!(chain.coin(at, coin).unwrap().height, 3);
-    let blocks = chain.blocks.clone();
-    let mut read = |hash: &BlockHash| Ok(blocks.get(hash).map(|(bytes, _)| bytes.clone()));
-    chain.ledger.rewind_to(&second, &mut read).unwrap();
+    chain.ledger.rewind_to(&second).unwrap();
     assert_eq!(chain.coin(second, coin).unwrap().height, 1);
     assert_eq!(chain.ledger.tip().info().total, 100);
 }
@@ -173,7 +176,7 @@ fn original_fault_op_return_outputs_are_not_stored_and_count_as_lost() {
     burn.outputs[0] = TxOut { value: 50, script_pubkey: vec![0x6a, 1, 7] };
     let second = chain.add(first, 2, &[burn]);
     let tip = chain.ledger.tip();
-    assert_eq!((tip.info().hash, tip.outpoints().unwrap().len()), (second, 1));
+    assert_eq!((tip.info().hash, count(&tip)), (second, 1));
     assert_eq!((tip.info().total, tip.info().lost()), (50, 50 * 100_000_000 + 50));
 }
 
@@ -187,7 +190,7 @@ fn original_fault_a_fresh_ledger_takes_block_1_and_a_short_chain_keeps_its_outpu
     }
     chain.ledger.checkpoint().unwrap();
     chain.ledger = open(folder.path(), &chain.blocks);
-    assert_eq!(chain.ledger.tip().outpoints().unwrap().len(), 60);
+    assert_eq!(count(&chain.ledger.tip()), 60);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use caesure_consensus::{Coin, HeaderTree, Network, Params, Work};
-use caesure_ledger::{BlockInfo, Error, Ledger, OpenReport, Sums, genesis_info};
+use caesure_ledger::{BlockInfo, Error, Ledger, OpenReport, Options, Sums, genesis_info};
 use caesure_wire::{
     Block, BlockHash, Header, MerkleRoot, OutPoint, Transaction, TxIn, TxOut, Txid, encode_block,
 };
@@ -65,8 +65,9 @@ fn open(
     horizon: u32,
     known: &BTreeMap<BlockHash, Known>,
 ) -> (Ledger, OpenReport) {
-    let mut read = |hash: &BlockHash| Ok(known.get(hash).map(|known| known.bytes.clone()));
-    Ledger::open(folder, params, genesis, horizon, true, &mut read).unwrap()
+    let mut is_stored = |hash: &BlockHash| Ok(known.contains_key(hash));
+    let options = Options { horizon, ..Options::default() };
+    Ledger::open(folder, params, genesis, options, true, &mut is_stored).unwrap()
 }
 
 impl Model {
@@ -170,7 +171,7 @@ impl Model {
     fn extend(&mut self, hash: &BlockHash, known: &Known) -> Vec<Option<Coin>> {
         let block = Block::parse(&known.bytes[..]).unwrap();
         let txids: Vec<Txid> = block.txs().map(|tx| tx.txid()).collect();
-        let resolved = self.ledger.resolve(&block, &txids, true).unwrap();
+        let resolved = self.ledger.resolve(&block, &txids, true).unwrap().unwrap();
         let sums = Sums { chain_work: work(known.work), fees: 3, subsidy: 5000 };
         self.ledger.extend(&block, &txids, &resolved, sums).unwrap();
         assert!(self.ledger.holds(hash) && self.ledger.world(hash).is_none());
@@ -190,7 +191,7 @@ impl Model {
             self.known.insert(hash, known);
             let (child, child_known) = self.block(hash);
             self.extend(&child, &child_known);
-            self.ledger.discard(&hash);
+            self.ledger.discard(&hash).unwrap();
             self.known.remove(&hash);
             assert!(!self.ledger.holds(&hash) && !self.ledger.holds(&child));
             return;
@@ -292,7 +293,7 @@ fn a_reopened_ledger_holds_the_same_worlds() {
 #[test]
 fn a_journal_cut_anywhere_gives_the_worlds_of_its_whole_records() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ledger.journal");
+    let path = folder.path().join("ledger.log");
     let mut model = Model::new(7, Some(folder.path()), 100);
     for _ in 0..6 {
         model.step();
@@ -305,7 +306,9 @@ fn a_journal_cut_anywhere_gives_the_worlds_of_its_whole_records() {
         let left = usize::try_from(report.replayed).unwrap() + 1;
         model.committed = committed[..left].to_vec();
         assert!(left < committed.len());
-        assert!(std::fs::metadata(&path).unwrap().len() + report.torn_bytes == len as u64);
+        // Below 32 bytes the file's own head is made anew.
+        let left = std::fs::metadata(&path).unwrap().len() + report.torn_bytes;
+        assert_eq!(left, len.max(32) as u64);
         model.check(&format!("cut at {len}"));
     }
     std::fs::write(&path, &whole).unwrap();
@@ -327,9 +330,7 @@ fn a_rewound_ledger_equals_the_ancestors_set_and_goes_on() {
         for _ in 0..5 {
             target = model.known[&target].parent;
         }
-        let known = model.known.clone();
-        let mut read = |hash: &BlockHash| Ok(known.get(hash).map(|known| known.bytes.clone()));
-        model.ledger.rewind_to(&target, &mut read).unwrap();
+        model.ledger.rewind_to(&target).unwrap();
         model.committed = vec![target];
         model.check(&format!("seed {seed}"));
         for _ in 0..20 {
@@ -356,7 +357,7 @@ fn a_ledger_whose_root_is_not_stored_any_more_steps_back() {
     let known = &model.known;
     model.committed.retain(|hash| known.contains_key(hash));
     let report = model.reopen(folder.path());
-    assert!(report.was_rebuilt && 0 < report.replayed);
+    assert!(report.stepped_back);
     assert_eq!(model.ledger.tip().info().height, root.height - 3);
     model.check("stepped back");
 }

@@ -1,0 +1,392 @@
+//! The file `ledger.log`: what every block did, append-only, and so every coin there ever was.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
+
+use caesure_consensus::Work;
+use caesure_hash::siphash24;
+use caesure_wire::{BlockHash, DecodeError, OutPoint, Reader};
+use memmap2::Mmap;
+
+use crate::coin::{COIN_MAX, CoinView, HEAD, coins_of, read_coin};
+use crate::disk::Disk;
+use crate::mapping::{map_part, prefetch};
+use crate::table::{Key, Place};
+use crate::{BlockInfo, Error};
+
+const MAGIC: [u8; 8] = *b"CAESULG1";
+/// The file's head: magic 8, network magic 4, secret 16, CRC-32 of these 4.
+pub(crate) const FILE_HEAD: u64 = 32;
+const HEAD_LEN: usize = 32;
+/// A record's prefix: length of the payload 4, kind 4, CRC-32 of kind and payload 4.
+pub(crate) const PREFIX: usize = 12;
+/// The file is mapped in parts of this size, which overlap by [`OVERLAP`].
+const PART: u64 = 1 << 28;
+const OVERLAP: usize = 64 << 20;
+/// No record is longer: a block of four million bytes makes one of less than eight.
+const RECORD_MAX: usize = 32 << 20;
+const PARTS: usize = 1 << 13;
+/// The payload of a block's record before its coins.
+const BLOCK_HEAD: usize = 152;
+/// Where a record says that there is none.
+pub(crate) const NO_RECORD: u64 = u64::MAX;
+/// How many bytes an entry of what a block spent takes: key 8, place 8.
+const SPENT: usize = 16;
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// What a block made and spent.
+    Block,
+    /// A block's record counts: payload is its place, u64.
+    Commit,
+    /// Coins of a snapshot.
+    Coins,
+    /// The block of a snapshot, whose coins stand before.
+    Base,
+    /// The snapshot was validated: payload is the fees up to its block, i64.
+    Verified,
+}
+
+const KINDS: [(Kind, [u8; 4]); 5] = [
+    (Kind::Block, *b"BLCK"),
+    (Kind::Commit, *b"CMMT"),
+    (Kind::Coins, *b"COIN"),
+    (Kind::Base, *b"BASE"),
+    (Kind::Verified, *b"VRFD"),
+];
+
+/// A record whose checksum holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) at: u64,
+    pub(crate) payload: &'a [u8],
+    /// Where the next one begins.
+    pub(crate) end: u64,
+}
+
+/// The head of a block's record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockHead {
+    pub(crate) parent_record: u64,
+    pub(crate) prev_block: BlockHash,
+    pub(crate) info: BlockInfo,
+    pub(crate) number: u16,
+    pub(crate) created: u32,
+    pub(crate) spent: u32,
+    pub(crate) coins_len: u32,
+}
+
+/// Appends hash 32, height 4, work 32 (big-endian), total 8, fees 8, issued 8.
+pub(crate) fn push_info(out: &mut Vec<u8>, info: &BlockInfo) {
+    out.extend_from_slice(&info.hash.0);
+    out.extend_from_slice(&info.height.to_le_bytes());
+    out.extend_from_slice(&info.chain_work.to_be_bytes());
+    for amount in [info.total, info.fees, info.issued] {
+        out.extend_from_slice(&amount.to_le_bytes());
+    }
+}
+
+/// Takes what [`push_info`] wrote.
+pub(crate) fn read_info(reader: &mut Reader<'_>) -> Result<BlockInfo, DecodeError> {
+    Ok(BlockInfo {
+        hash: BlockHash(reader.array()?),
+        height: reader.u32()?,
+        chain_work: Work::from_be_bytes(reader.array()?),
+        total: reader.i64()?,
+        fees: reader.i64()?,
+        issued: reader.i64()?,
+    })
+}
+
+impl BlockHead {
+    /// Writes the head into the space that was left for it.
+    pub(crate) fn write(&self, out: &mut [u8]) {
+        let mut bytes = Vec::with_capacity(BLOCK_HEAD);
+        bytes.extend_from_slice(&self.parent_record.to_le_bytes());
+        bytes.extend_from_slice(&self.prev_block.0);
+        push_info(&mut bytes, &self.info);
+        for number in [self.number.into(), 0, self.created, self.spent, self.coins_len] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        out[PREFIX..PREFIX + BLOCK_HEAD].copy_from_slice(&bytes);
+    }
+
+    fn read(payload: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(payload);
+        let parent_record = u64::from_le_bytes(reader.array()?);
+        let prev_block = BlockHash(reader.array()?);
+        let info = read_info(&mut reader)?;
+        let number = u16::try_from(reader.u32()?).unwrap_or(u16::MAX);
+        let (_, created, spent) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        let coins_len = reader.u32()?;
+        Ok(Self { parent_record, prev_block, info, number, created, spent, coins_len })
+    }
+}
+
+/// A record with room for its prefix and, if it is a block's, its head.
+pub(crate) fn new_record(kind: Kind) -> Vec<u8> {
+    vec![0; if kind == Kind::Block { PREFIX + BLOCK_HEAD } else { PREFIX }]
+}
+
+/// The log. One thread appends; any number read what lies below the length.
+#[derive(Debug)]
+pub(crate) struct Log {
+    file: File,
+    path: PathBuf,
+    disk: Disk,
+    secret: [u64; 2],
+    len: AtomicU64,
+    parts: Box<[OnceLock<Mmap>]>,
+}
+
+impl Log {
+    /// Opens a log, or makes it with the secret that the caller drew. None for a reader who finds none.
+    pub(crate) fn open(
+        path: PathBuf,
+        network: [u8; 4],
+        secret: [u8; 16],
+        disk: Disk,
+        is_writer: bool,
+    ) -> Result<Option<Self>, Error> {
+        let file = match is_writer {
+            true => disk.open(&path, false)?,
+            false => match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(source) => return Err(Error::Io { path, source }),
+            },
+        };
+        let len = file.metadata().map_err(Error::io(&path))?.len();
+        if len < FILE_HEAD {
+            if !is_writer {
+                return Ok(None);
+            }
+            Self::write_head(&file, &path, network, secret, &disk)?;
+        }
+        Self::of_file(file, path, network, disk).map(Some)
+    }
+
+    /// A log without a name, which is gone with its last owner.
+    pub(crate) fn unnamed(file: File, network: [u8; 4], secret: [u8; 16]) -> Result<Self, Error> {
+        let path = PathBuf::from("(a ledger without a folder)");
+        let disk = Disk::default();
+        Self::write_head(&file, &path, network, secret, &disk)?;
+        Self::of_file(file, path, network, disk)
+    }
+
+    fn write_head(
+        file: &File,
+        path: &Path,
+        network: [u8; 4],
+        secret: [u8; 16],
+        disk: &Disk,
+    ) -> Result<(), Error> {
+        let mut head = Vec::from(MAGIC);
+        head.extend_from_slice(&network);
+        head.extend_from_slice(&secret);
+        head.extend_from_slice(&crc32fast::hash(&head).to_le_bytes());
+        disk.write(file, path, 0, &head)?;
+        if path.exists() { disk.sync_folder(path) } else { Ok(()) }
+    }
+
+    fn of_file(file: File, path: PathBuf, network: [u8; 4], disk: Disk) -> Result<Self, Error> {
+        let len = file.metadata().map_err(Error::io(&path))?.len();
+        let mut head = [0; HEAD_LEN];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut head, 0).map_err(Error::io(&path))?;
+        let is_whole = crc32fast::hash(&head[..28]).to_le_bytes() == head[28..];
+        let is_newer = head[..7] == MAGIC[..7] && head[7] != MAGIC[7];
+        if is_newer || (is_whole && (head[..8] != MAGIC || head[8..12] != network)) {
+            return Err(Error::Foreign { path });
+        }
+        if !is_whole {
+            return Err(Error::Damaged { path, offset: 0 });
+        }
+        let (words, _) = head[12..28].as_chunks();
+        let secret = [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])];
+        let parts = (0..PARTS).map(|_| OnceLock::new()).collect();
+        Ok(Self { file, path, disk, secret, len: AtomicU64::new(len), parts })
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len.load(Acquire)
+    }
+
+    pub(crate) fn secret(&self) -> [u8; 16] {
+        let [a, b] = self.secret.map(u64::to_le_bytes);
+        std::array::from_fn(|at| if at < 8 { a[at] } else { b[at - 8] })
+    }
+
+    pub(crate) fn key(&self, outpoint: &OutPoint) -> Key {
+        Key(siphash24(self.secret[0], self.secret[1], &outpoint.to_bytes()))
+    }
+
+    pub(crate) fn damaged(&self, offset: u64) -> Error {
+        Error::Damaged { path: self.path.clone(), offset }
+    }
+
+    /// Appends a record, which [`new_record`] began, and returns where it begins.
+    pub(crate) fn append(&self, kind: Kind, record: &mut Vec<u8>) -> Result<u64, Error> {
+        record.resize(record.len().next_multiple_of(4), 0);
+        let at = self.len();
+        if RECORD_MAX < record.len() || PART * PARTS as u64 <= at + record.len() as u64 {
+            return Err(Error::LogFull { path: self.path.clone() });
+        }
+        let (_, name) = KINDS.iter().find(|(one, _)| *one == kind).expect("each kind has a name");
+        let size = u32::try_from(record.len() - PREFIX).expect("a record is under 64 MiB");
+        record[..4].copy_from_slice(&size.to_le_bytes());
+        record[4..8].copy_from_slice(name);
+        let crc = checksum(&record[4..8], &record[PREFIX..]);
+        record[8..PREFIX].copy_from_slice(&crc.to_le_bytes());
+        if let Err(error) = self.disk.write(&self.file, &self.path, at, record) {
+            // Half a record would be cut at the next start; better now, if the disk lets us.
+            let _ = self.disk.set_len(&self.file, &self.path, at);
+            return Err(error);
+        }
+        self.len.store(at + record.len() as u64, Release);
+        Ok(at)
+    }
+
+    /// Bytes from `at` on, `max` of them or up to the end.
+    fn bytes(&self, at: u64, max: usize) -> Result<&[u8], Error> {
+        let left = self.len().checked_sub(at).ok_or_else(|| self.damaged(at))?;
+        let max = usize::try_from(left).unwrap_or(usize::MAX).min(max);
+        let index = usize::try_from(at / PART).unwrap_or(usize::MAX);
+        let place = self.parts.get(index).ok_or_else(|| self.damaged(at))?;
+        let part = match place.get() {
+            Some(part) => part,
+            None => {
+                let len = usize::try_from(PART).unwrap_or(usize::MAX) + OVERLAP;
+                let part = map_part(&self.file, at / PART * PART, len);
+                let part = part.map_err(Error::io(&self.path))?;
+                place.get_or_init(|| part)
+            }
+        };
+        let start = usize::try_from(at % PART).expect("a part is 256 MiB");
+        Ok(&part[start..start + max])
+    }
+
+    /// Asks for the lines that reading a coin will need.
+    pub(crate) fn prefetch(&self, place: Place) {
+        if let Ok(bytes) = self.bytes((place * 4).saturating_sub(64), 192) {
+            bytes.iter().step_by(64).for_each(prefetch);
+        }
+    }
+
+    /// Reads a coin; an error if it is damaged.
+    pub(crate) fn coin(&self, place: Place) -> Result<CoinView<'_>, Error> {
+        let at = place * 4;
+        // The head lies before the coin, at most a record's length away, and mostly very near.
+        for before in [1 << 10, RECORD_MAX] {
+            let start = at.saturating_sub(before as u64);
+            let offset = usize::try_from(at - start).unwrap_or(before);
+            if let Some(coin) = read_coin(self.bytes(start, offset + COIN_MAX)?, offset) {
+                return Ok(coin);
+            }
+        }
+        Err(self.damaged(at))
+    }
+
+    /// Reads the record at `at`; none if it is torn or damaged, or at the end.
+    pub(crate) fn record(&self, at: u64) -> Result<Option<Record<'_>>, Error> {
+        if self.len().saturating_sub(at) < PREFIX as u64 {
+            return Ok(None);
+        }
+        let prefix = self.bytes(at, PREFIX)?;
+        let (words, _) = prefix.as_chunks();
+        let size = usize::try_from(u32::from_le_bytes(words[0])).unwrap_or(usize::MAX);
+        let kind = KINDS.iter().find(|(_, name)| *name == words[1]);
+        let Some((kind, name)) = kind.filter(|_| size <= RECORD_MAX - PREFIX) else {
+            return Ok(None);
+        };
+        let payload = &self.bytes(at, PREFIX + size)?[PREFIX..];
+        if payload.len() < size || checksum(name, payload) != u32::from_le_bytes(words[2]) {
+            return Ok(None);
+        }
+        let end = at + (PREFIX + size) as u64;
+        Ok(Some(Record { kind: *kind, at, payload, end }))
+    }
+
+    /// Reads a block's record, which is known to be there.
+    pub(crate) fn block(&self, at: u64) -> Result<(BlockHead, Record<'_>), Error> {
+        let record = self.record(at)?.filter(|record| record.kind == Kind::Block);
+        let record = record.ok_or_else(|| self.damaged(at))?;
+        let head = BlockHead::read(record.payload).map_err(|_| self.damaged(at))?;
+        Ok((head, record))
+    }
+
+    /// Visits the coins that a record made, in the order of its transactions.
+    pub(crate) fn created(
+        &self,
+        record: &Record<'_>,
+        mut visit: impl FnMut(Place, &CoinView<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (start, len) = match record.kind {
+            Kind::Block => {
+                let head = BlockHead::read(record.payload).map_err(|_| self.damaged(record.at))?;
+                (BLOCK_HEAD, usize::try_from(head.coins_len).unwrap_or(usize::MAX))
+            }
+            _ => (0, record.payload.len()),
+        };
+        let coins = record.payload.get(start..).and_then(|rest| rest.get(..len));
+        let coins = coins.ok_or_else(|| self.damaged(record.at))?;
+        let base = record.at + (PREFIX + start) as u64;
+        let mut at = 0;
+        while let Some(head) = coins[at..].first_chunk::<HEAD>() {
+            at += HEAD;
+            for _ in 0..coins_of(head) {
+                let place = base + at as u64;
+                let coin = read_coin(coins, at).ok_or_else(|| self.damaged(place))?;
+                visit(place / 4, &coin)?;
+                at += coin.len;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the keys and places of the coins that a block spent of earlier blocks, or overwrote.
+    pub(crate) fn spent(
+        &self,
+        record: &Record<'_>,
+    ) -> Result<impl ExactSizeIterator<Item = (Key, Place)> + use<'_>, Error> {
+        let damaged = || self.damaged(record.at);
+        let head = BlockHead::read(record.payload).map_err(|_| damaged())?;
+        let start = BLOCK_HEAD + usize::try_from(head.coins_len).unwrap_or(usize::MAX);
+        let len = usize::try_from(head.spent).unwrap_or(usize::MAX).saturating_mul(SPENT);
+        // Sliced anew, since what it gives lives as long as the log.
+        let payload = &self.bytes(record.at, PREFIX + record.payload.len())?[PREFIX..];
+        let bytes = payload.get(start..).and_then(|rest| rest.get(..len)).ok_or_else(damaged)?;
+        Ok(bytes.as_chunks::<SPENT>().0.iter().map(|entry| {
+            let (words, _) = entry.as_chunks();
+            (Key(u64::from_le_bytes(words[0])), u64::from_le_bytes(words[1]))
+        }))
+    }
+
+    /// Cuts what lies behind `len`, before anybody has looked at it.
+    pub(crate) fn truncate(&self, len: u64) -> Result<(), Error> {
+        self.disk.set_len(&self.file, &self.path, len)?;
+        self.len.store(len, Release);
+        Ok(())
+    }
+
+    /// Stops at `len`, without a change to the file.
+    pub(crate) fn end_at(&self, len: u64) {
+        self.len.store(len, Release);
+    }
+
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.disk.sync(&self.file, &self.path)
+    }
+}
+
+fn checksum(kind: &[u8], payload: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(kind);
+    crc.update(payload);
+    crc.finalize()
+}

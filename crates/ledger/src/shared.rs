@@ -1,0 +1,169 @@
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Acquire;
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use arc_swap::ArcSwap;
+use caesure_wire::OutPoint;
+use smallvec::SmallVec;
+
+use crate::coin::CoinView;
+use crate::log::Log;
+use crate::spends::Spends;
+use crate::table::{Key, Place, Slot, Table};
+use crate::window::{Entry, Window};
+use crate::{Error, Map};
+
+/// Further coins of one outpoint, which several blocks of the window have made: by its key.
+pub(crate) type Extras = Map<u64, SmallVec<[Place; 1]>>;
+
+/// How many look-ups are begun before the first one is finished.
+const BATCH: usize = 24;
+
+/// What the writer and all readers share.
+///
+/// A reader holds no lock while it looks at coins. It may find a coin that is taken out at the same
+/// time; that is why the writer clears a world's `held` before the table loses anything of it, takes a
+/// spent coin out of the table before it forgets who spent it, and raises the floor before it forgets
+/// who made a coin; and why a reader looks again at what it found, and at `held` last.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) log: Log,
+    pub(crate) table: Table,
+    pub(crate) spends: Spends,
+    pub(crate) extras: ArcSwap<Extras>,
+    /// Coins whose place is below, in bytes, are of the root and all who stand on it.
+    pub(crate) floor: AtomicU64,
+    pub(crate) window: RwLock<Window>,
+    /// The records of blocks that were dropped since a checkpoint began.
+    pub(crate) dropped: Mutex<Option<Vec<u64>>>,
+    /// Where files without a name are made.
+    pub(crate) folder: PathBuf,
+    pub(crate) memory: u64,
+}
+
+/// A coin that was found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'a> {
+    pub(crate) view: CoinView<'a>,
+    pub(crate) key: Key,
+    pub(crate) place: Place,
+}
+
+impl Shared {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Window> {
+        self.window.read().expect("a panic of the writer ends the process")
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Window> {
+        self.window.write().expect("a panic of the writer ends the process")
+    }
+
+    /// The entry of a block, or an error that names the oldest world.
+    pub(crate) fn find(&self, hash: &caesure_wire::BlockHash) -> Result<Arc<Entry>, Error> {
+        let window = self.read();
+        window.find(hash).cloned().ok_or_else(|| not_held(hash, &window))
+    }
+
+    /// Finds a coin in a block's world. The caller looks at whether that is still held afterwards.
+    pub(crate) fn look(
+        &self,
+        entry: &Entry,
+        key: Key,
+        outpoint: &OutPoint,
+    ) -> Result<Option<Found<'_>>, Error> {
+        let is_it =
+            |view: &CoinView<'_>| *view.txid == outpoint.txid.0 && view.vout == outpoint.vout;
+        loop {
+            let extras = self.extras.load();
+            let found = self.table.find(key, |slot: Slot| {
+                let place = slot.place();
+                let view = self.log.coin(place)?;
+                if !is_it(&view) {
+                    // Bits of two keys may be alike; but a coin that does not belong here at all was
+                    // not the one that was written.
+                    let is_alike = self.log.key(&view.outpoint()).is_alike(key);
+                    return if is_alike { Ok(None) } else { Err(self.log.damaged(place * 4)) };
+                }
+                let is_there = self.is_in(entry, place, &view, slot.is_spent_somewhere());
+                Ok(is_there.then_some(Found { view, key, place }))
+            })?;
+            if found.is_some() || extras.is_empty() {
+                return Ok(found);
+            }
+            let mut found = None;
+            for &place in extras.get(&key.0).into_iter().flatten() {
+                let view = self.log.coin(place)?;
+                if is_it(&view) && self.is_in(entry, place, &view, true) {
+                    found = Some(Found { view, key, place });
+                }
+            }
+            if Arc::ptr_eq(&extras, &self.extras.load()) {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Whether a coin of the table is in a block's world.
+    fn is_in(&self, entry: &Entry, place: Place, view: &CoinView<'_>, may_be_spent: bool) -> bool {
+        // In this order: what is no more on the branch is below the floor.
+        let is_made = entry.is_on(view.number) || place * 4 < self.floor.load(Acquire);
+        is_made && !(may_be_spent && self.spends.any(place, |number| entry.is_on(number)))
+    }
+
+    /// Whether the coin at a place is in a block's world: of a slot that was read, or beside the table.
+    pub(crate) fn is_place_in(
+        &self,
+        entry: &Entry,
+        place: Place,
+        may_be_spent: bool,
+    ) -> Result<bool, Error> {
+        if !may_be_spent && place * 4 < self.floor.load(Acquire) {
+            return Ok(true);
+        }
+        let view = self.log.coin(place)?;
+        if !may_be_spent {
+            return Ok(self.is_in(entry, place, &view, false));
+        }
+        // It may have been taken out since, and with it who spent it.
+        let outpoint = view.outpoint();
+        let found = self.look(entry, self.log.key(&outpoint), &outpoint)?;
+        Ok(found.is_some_and(|found| found.place == place))
+    }
+
+    /// Looks many coins up; their cache misses overlap.
+    pub(crate) fn look_many<'a>(
+        &'a self,
+        entry: &Entry,
+        outpoints: &[OutPoint],
+        mut visit: impl FnMut(usize, Option<Found<'a>>),
+    ) -> Result<(), Error> {
+        let mut keys = SmallVec::<[Key; BATCH]>::new();
+        for (batch, outpoints) in outpoints.chunks(BATCH).enumerate() {
+            keys.clear();
+            for outpoint in outpoints {
+                let key = self.log.key(outpoint);
+                self.table.prefetch(key);
+                keys.push(key);
+            }
+            for &key in &keys {
+                self.table.find(key, |slot| {
+                    self.log.prefetch(slot.place());
+                    if slot.is_spent_somewhere() {
+                        self.spends.prefetch(slot.place());
+                    }
+                    Ok(None::<()>)
+                })?;
+            }
+            for (at, (&key, outpoint)) in keys.iter().zip(outpoints).enumerate() {
+                visit(batch * BATCH + at, self.look(entry, key, outpoint)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn not_held(hash: &caesure_wire::BlockHash, window: &Window) -> Error {
+    let root = window.root.info;
+    Error::NotHeld { hash: *hash, root: root.hash, height: root.height }
+}

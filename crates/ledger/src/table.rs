@@ -1,0 +1,555 @@
+//! The table that finds coins: slots of eight bytes, many readers without a lock, one writer.
+//!
+//! A slot has 24 bits of the key and the coin's place in the log. It lies in one of two buckets of
+//! eight slots, a cache line each, inside a group of 64 KiB. A full group is split in two by the next
+//! bit of its keys, which its slots hold. The 64 groups of an empty table get shares of the keys that
+//! grow from one to two, so that groups split one by one and never all at once: the table is two
+//! thirds full at any size, at twelve bytes a coin, and no insertion takes long.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64, fence};
+use std::sync::{Mutex, OnceLock};
+
+use byteorder::{ByteOrder, LittleEndian};
+
+use crate::Error;
+use crate::mapping::{Words, prefetch};
+
+const WAYS: usize = 8;
+const BUCKETS: usize = 1024;
+/// How many slots a group has.
+pub(crate) const GROUP_SLOTS: usize = WAYS * BUCKETS;
+/// How many bytes it has.
+pub(crate) const GROUP_BYTES: usize = GROUP_SLOTS * 8;
+/// A group with so many coins is split.
+const GROUP_FULL: u32 = 7_740;
+/// How many groups are mapped at once: 32 MiB.
+const SEGMENT_GROUPS: usize = 512;
+const SEGMENT_BYTES: u64 = (SEGMENT_GROUPS * GROUP_BYTES) as u64;
+/// An empty table has so many groups.
+const FIRST_GROUPS: usize = 64;
+/// A group is split at most so many times: room for 1.4 billion coins.
+const SPLITS: u32 = 12;
+/// How many entries the directory has.
+pub(crate) const DIRECTORY: usize = FIRST_GROUPS << SPLITS;
+const TAG_BITS: u32 = 24;
+const PLACE_BITS: u32 = 39;
+const PLACE: u64 = (1 << PLACE_BITS) - 1;
+/// The coin is spent in some world of the window, perhaps.
+const SPENT: u64 = 1 << PLACE_BITS;
+/// The group still lies in the checkpoint. Odd, as for a group that is being changed.
+const NOT_LOADED: u32 = u32::MAX;
+/// How far a coin's way to a free slot is looked for.
+const STEPS_MAX: usize = 128;
+
+/// Which of the first groups a key belongs to, by its ten top bits: group i has 2^(i/64) shares.
+static FIRST_GROUP: [u8; 1024] = first_groups();
+
+const fn first_groups() -> [u8; 1024] {
+    // 2^(1/64) and its powers, in units of 2^-30 and rounded down.
+    let (mut groups, mut power, mut group, mut at) = ([0; 1024], 1_u64 << 30, 0, 0);
+    while at < 1024 {
+        // The shares below this group's end, out of 1024.
+        while group < 63 && ((power * 1_085_434_106) >> 30) - (1 << 30) <= (at as u64) << 20 {
+            power = (power * 1_085_434_106) >> 30;
+            group += 1;
+        }
+        groups[at] = group;
+        at += 1;
+    }
+    groups
+}
+
+/// The keyed hash of an outpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key(pub(crate) u64);
+
+impl Key {
+    const fn tag(self) -> u64 {
+        self.0 >> 30 & ((1 << TAG_BITS) - 1)
+    }
+
+    fn directory_index(self) -> usize {
+        let [.., top] = FIRST_GROUP[usize_of(self.0 >> 54)].to_be_bytes();
+        usize::from(top) << SPLITS | usize_of(self.tag() >> (TAG_BITS - SPLITS))
+    }
+
+    fn buckets(self) -> [usize; 2] {
+        let first = usize_of(self.0) & (BUCKETS - 1);
+        [first, other_bucket(first, self.tag())]
+    }
+
+    /// Whether both stand for one place of the table, so that one may be taken for the other.
+    pub(crate) fn is_alike(self, other: Self) -> bool {
+        let [a, b] = self.buckets();
+        self.directory_index() == other.directory_index()
+            && self.tag() == other.tag()
+            && [[a, b], [b, a]].contains(&other.buckets())
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "callers mask or shift to less than 32 bits")]
+const fn usize_of(word: u64) -> usize {
+    word as usize
+}
+
+/// The other bucket of a slot, of which only the tag is known.
+fn other_bucket(bucket: usize, tag: u64) -> usize {
+    bucket ^ (usize_of(tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) | 1)
+}
+
+/// A place in the log, in units of four bytes. None is zero.
+pub(crate) type Place = u64;
+
+/// A slot that is taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot(u64);
+
+impl Slot {
+    pub(crate) const fn place(self) -> Place {
+        self.0 & PLACE
+    }
+
+    /// Whether some world of the window may have spent the coin.
+    pub(crate) const fn is_spent_somewhere(self) -> bool {
+        self.0 & SPENT != 0
+    }
+
+    const fn is_of(word: u64, tag: u64) -> bool {
+        word != 0 && word >> (64 - TAG_BITS) == tag
+    }
+
+    const fn is_at(word: u64, tag: u64, place: Place) -> bool {
+        word & !SPENT == tag << (64 - TAG_BITS) | place
+    }
+}
+
+#[derive(Debug)]
+struct Group {
+    /// Odd while slots move; what a reader did not find then, it looks for again.
+    version: AtomicU32,
+    live: AtomicU32,
+    /// The first entry of the directory that names the group, and how many splits made it.
+    first: AtomicU32,
+    splits: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Segment {
+    words: Words,
+    groups: Box<[Group]>,
+}
+
+/// Where groups lie that were not yet looked at.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) file: File,
+    pub(crate) path: PathBuf,
+    pub(crate) groups: Vec<SavedGroup>,
+}
+
+/// What a checkpoint says of a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SavedGroup {
+    pub(crate) first: u32,
+    pub(crate) splits: u32,
+    pub(crate) live: u32,
+    pub(crate) crc: u32,
+}
+
+impl SavedGroup {
+    /// Whether its part of the directory is one.
+    pub(crate) fn is_sound(&self) -> bool {
+        let first = usize::try_from(self.first).unwrap_or(usize::MAX);
+        self.splits <= SPLITS && first < DIRECTORY && first % (1 << (SPLITS - self.splits)) == 0
+    }
+}
+
+/// The table. Only one thread may call what changes it.
+#[derive(Debug)]
+pub(crate) struct Table {
+    directory: Box<[AtomicU32]>,
+    segments: Box<[OnceLock<Segment>]>,
+    count: AtomicU32,
+    live: AtomicU64,
+    source: Option<Source>,
+    loading: Mutex<()>,
+    /// How many bytes may be memory of the system's; what is beyond them is a file in the folder.
+    memory: u64,
+    folder: PathBuf,
+}
+
+impl Table {
+    pub(crate) fn new(memory: u64, folder: PathBuf, source: Option<Source>) -> Result<Self, Error> {
+        let segments = DIRECTORY.div_ceil(SEGMENT_GROUPS);
+        let mut table = Self {
+            directory: (0..DIRECTORY).map(|_| AtomicU32::new(0)).collect(),
+            segments: (0..segments).map(|_| OnceLock::new()).collect(),
+            count: AtomicU32::new(0),
+            live: AtomicU64::new(0),
+            source,
+            loading: Mutex::new(()),
+            memory,
+            folder,
+        };
+        let saved = table.source.as_mut().map(|source| source.groups.clone()).unwrap_or_default();
+        if saved.is_empty() {
+            for first in (0..DIRECTORY).step_by(1 << SPLITS) {
+                table.add_group(first, 0, Some(0))?;
+            }
+        }
+        for group in saved {
+            let first = usize::try_from(group.first).unwrap_or(usize::MAX);
+            table.add_group(first, group.splits, None)?;
+            table.live.fetch_add(group.live.into(), Relaxed);
+        }
+        table.settle_splits();
+        Ok(table)
+    }
+
+    /// How many coins of all worlds the table has, about.
+    pub(crate) fn live(&self) -> u64 {
+        self.live.load(Relaxed)
+    }
+
+    /// How many groups there are.
+    pub(crate) fn groups(&self) -> usize {
+        usize::try_from(self.count.load(Acquire)).unwrap_or(usize::MAX)
+    }
+
+    /// Appends a group that takes over a part of the directory.
+    fn add_group(&self, first: usize, splits: u32, version: Option<u32>) -> Result<usize, Error> {
+        let number = self.groups();
+        let group = self.segment(number)?.0;
+        group.first.store(u32::try_from(first).unwrap_or(u32::MAX), Relaxed);
+        group.splits.store(splits, Relaxed);
+        group.version.store(version.unwrap_or(NOT_LOADED), Release);
+        self.count.fetch_add(1, Release);
+        let number_32 = u32::try_from(number).map_err(|_| Error::TableFull)?;
+        for entry in &self.directory[first..first + (1 << (SPLITS - splits))] {
+            entry.store(number_32, Release);
+        }
+        Ok(number)
+    }
+
+    /// A group that was saved before it was split still claims its other half, which a later one
+    /// has taken over.
+    fn settle_splits(&self) {
+        for number in 0..self.groups() {
+            let Ok((group, _)) = self.segment(number) else { continue };
+            let first = usize::try_from(group.first.load(Relaxed)).unwrap_or(usize::MAX);
+            let own = |entry: &&AtomicU32| entry.load(Relaxed) as usize == number;
+            let entries = self.directory[first..].iter().take_while(own).count();
+            group.splits.store(SPLITS - entries.max(1).ilog2(), Relaxed);
+        }
+    }
+
+    /// The segment's part that holds a group, made if there is none.
+    fn segment(&self, number: usize) -> Result<(&Group, &[AtomicU64]), Error> {
+        let place = self.segments.get(number / SEGMENT_GROUPS).ok_or(Error::TableFull)?;
+        let segment = match place.get() {
+            Some(segment) => segment,
+            None => {
+                let segment = self.make_segment(number / SEGMENT_GROUPS)?;
+                place.get_or_init(|| segment)
+            }
+        };
+        let at = number % SEGMENT_GROUPS;
+        let words = &segment.words.as_slice()[at * GROUP_SLOTS..(at + 1) * GROUP_SLOTS];
+        Ok((&segment.groups[at], words))
+    }
+
+    fn make_segment(&self, index: usize) -> Result<Segment, Error> {
+        let len = SEGMENT_GROUPS * GROUP_SLOTS;
+        let is_within = (index as u64 + 1) * SEGMENT_BYTES <= self.memory.max(SEGMENT_BYTES);
+        let words = if is_within {
+            Words::anonymous(len)
+        } else {
+            tempfile::tempfile_in(&self.folder).and_then(|file| {
+                // Written out, so that a full disk is an error here and not a signal later.
+                let zeros = vec![0; 1 << 20];
+                for at in (0..SEGMENT_BYTES).step_by(1 << 20) {
+                    std::os::unix::fs::FileExt::write_all_at(&file, &zeros, at)?;
+                }
+                Words::of_file(&file, len)
+            })
+        };
+        let group = |_| Group {
+            version: AtomicU32::new(0),
+            live: AtomicU32::new(0),
+            first: AtomicU32::new(0),
+            splits: AtomicU32::new(0),
+        };
+        let groups = (0..SEGMENT_GROUPS).map(group).collect();
+        Ok(Segment { words: words.map_err(Error::io(&self.folder))?, groups })
+    }
+
+    /// A group, taken from the checkpoint if that is where it still lies.
+    fn group(&self, number: usize) -> Result<(&Group, &[AtomicU64]), Error> {
+        let (group, words) = self.segment(number)?;
+        if group.version.load(Acquire) == NOT_LOADED {
+            self.load(number, group, words)?;
+        }
+        Ok((group, words))
+    }
+
+    #[cold]
+    fn load(&self, number: usize, group: &Group, words: &[AtomicU64]) -> Result<(), Error> {
+        let _one_at_a_time = self.loading.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if group.version.load(Acquire) != NOT_LOADED {
+            return Ok(());
+        }
+        let source = self.source.as_ref().expect("only a checkpoint has groups to load");
+        let offset = (number as u64 + 1) * GROUP_BYTES as u64;
+        let mut bytes = vec![0; GROUP_BYTES];
+        std::os::unix::fs::FileExt::read_exact_at(&source.file, &mut bytes, offset)
+            .map_err(Error::io(&source.path))?;
+        if crc32fast::hash(&bytes) != source.groups[number].crc {
+            return Err(Error::Damaged { path: source.path.clone(), offset });
+        }
+        let first = u64::from(group.first.load(Relaxed));
+        let splits = group.splits.load(Relaxed);
+        let prefix = (first & ((1 << SPLITS) - 1)) >> (SPLITS - splits);
+        let mut live = 0;
+        for (word, bytes) in words.iter().zip(bytes.as_chunks().0) {
+            let value = u64::from_le_bytes(*bytes);
+            // Slots that a split has taken away since are left out.
+            let is_own = splits == 0 || value >> (64 - splits) == prefix;
+            if value != 0 && is_own {
+                word.store(value, Relaxed);
+                live += 1;
+            }
+        }
+        group.live.store(live, Relaxed);
+        group.version.store(0, Release);
+        Ok(())
+    }
+
+    /// Asks for the lines that a look-up will need.
+    pub(crate) fn prefetch(&self, key: Key) {
+        let number = self.directory[key.directory_index()].load(Acquire);
+        if let Ok((_, words)) = self.segment(number as usize) {
+            key.buckets().into_iter().for_each(|bucket| prefetch(&words[bucket * WAYS]));
+        }
+    }
+
+    /// Looks at the slots that may be the key's, until `look` gives something.
+    ///
+    /// What `look` gave counts only if the slot is the same afterwards; else all is done again.
+    pub(crate) fn find<T>(
+        &self,
+        key: Key,
+        mut look: impl FnMut(Slot) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        let entry = &self.directory[key.directory_index()];
+        'again: loop {
+            let number = entry.load(Acquire);
+            let (group, words) = self.group(number as usize)?;
+            let version = group.version.load(Acquire);
+            if version & 1 == 1 {
+                std::hint::spin_loop();
+                continue;
+            }
+            for bucket in key.buckets() {
+                for slot in &words[bucket * WAYS..(bucket + 1) * WAYS] {
+                    let word = slot.load(Acquire);
+                    if !Slot::is_of(word, key.tag()) {
+                        continue;
+                    }
+                    let found = look(Slot(word))?;
+                    if slot.load(Acquire) != word {
+                        continue 'again;
+                    }
+                    if found.is_some() {
+                        return Ok(found);
+                    }
+                }
+            }
+            fence(Acquire);
+            if group.version.load(Relaxed) == version && entry.load(Relaxed) == number {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn position(&self, key: Key, place: Place) -> Result<Option<(&Group, &AtomicU64)>, Error> {
+        let number = self.directory[key.directory_index()].load(Relaxed);
+        let (group, words) = self.group(number as usize)?;
+        let slots = key.buckets().into_iter().flat_map(|b| &words[b * WAYS..(b + 1) * WAYS]);
+        let mut slots = slots.filter(|slot| Slot::is_at(slot.load(Relaxed), key.tag(), place));
+        Ok(slots.next().map(|slot| (group, slot)))
+    }
+
+    /// Says that some world of the window has spent a coin. Gives false if the table has it not.
+    pub(crate) fn mark_spent(&self, key: Key, place: Place) -> Result<bool, Error> {
+        let position = self.position(key, place)?;
+        if let Some((_, slot)) = position {
+            slot.store(slot.load(Relaxed) | SPENT, Release);
+        }
+        Ok(position.is_some())
+    }
+
+    /// Takes a coin out. Gives false if it was not there.
+    pub(crate) fn remove(&self, key: Key, place: Place) -> Result<bool, Error> {
+        let position = self.position(key, place)?;
+        if let Some((group, slot)) = position {
+            slot.store(0, Release);
+            group.live.store(group.live.load(Relaxed) - 1, Relaxed);
+            self.live.fetch_sub(1, Relaxed);
+        }
+        Ok(position.is_some())
+    }
+
+    /// Puts a coin in, if it is not there, marked as spent or not. Gives false if `is_same` says of another coin of its
+    /// buckets that it has the same outpoint: those are kept elsewhere.
+    pub(crate) fn insert(
+        &self,
+        key: Key,
+        place: Place,
+        is_spent: bool,
+        mut is_same: impl FnMut(Place) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
+        assert!(0 < place && place <= PLACE, "the log is at most two tebibytes long");
+        loop {
+            let number = self.directory[key.directory_index()].load(Relaxed) as usize;
+            let (group, words) = self.group(number)?;
+            let mut free = [(0, 0); 2];
+            for (bucket, free) in key.buckets().into_iter().zip(&mut free) {
+                let slots = words.iter().enumerate().skip(bucket * WAYS).take(WAYS);
+                for (at, word) in slots.map(|(at, slot)| (at, slot.load(Relaxed))) {
+                    if word == 0 {
+                        *free = (free.0 + 1, at);
+                    } else if Slot::is_at(word, key.tag(), place) {
+                        return Ok(true);
+                    } else if Slot::is_of(word, key.tag()) && is_same(word & PLACE)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            if group.live.load(Relaxed) < GROUP_FULL {
+                let at = match free {
+                    [(0, _), (0, _)] => make_room(group, words, key.buckets()[0]),
+                    [first, second] if first.0 < second.0 => Some(second.1),
+                    [first, _] => Some(first.1),
+                };
+                if let Some(at) = at {
+                    let spent = if is_spent { SPENT } else { 0 };
+                    words[at].store(key.tag() << (64 - TAG_BITS) | spent | place, Release);
+                    group.live.store(group.live.load(Relaxed) + 1, Relaxed);
+                    self.live.fetch_add(1, Relaxed);
+                    return Ok(true);
+                }
+            }
+            self.split(group, words)?;
+        }
+    }
+
+    /// Moves the upper half of a group's keys to a new group.
+    fn split(&self, group: &Group, words: &[AtomicU64]) -> Result<(), Error> {
+        let splits = group.splits.load(Relaxed);
+        if splits == SPLITS {
+            return Err(Error::TableFull);
+        }
+        let (new_group, new_words) = self.segment(self.groups())?;
+        let bit = 1 << (63 - splits);
+        group.version.fetch_add(1, Relaxed);
+        fence(Release);
+        let mut moved = 0;
+        for (from, to) in words.iter().zip(new_words) {
+            let word = from.load(Relaxed);
+            if word & bit != 0 {
+                to.store(word, Relaxed);
+                moved += 1;
+            }
+        }
+        let first = group.first.load(Relaxed) as usize + (1 << (SPLITS - splits - 1));
+        new_group.live.store(moved, Relaxed);
+        self.add_group(first, splits + 1, Some(0))?;
+        group.splits.store(splits + 1, Relaxed);
+        for slot in words {
+            if slot.load(Relaxed) & bit != 0 {
+                slot.store(0, Release);
+            }
+        }
+        group.live.store(group.live.load(Relaxed) - moved, Relaxed);
+        group.version.fetch_add(1, Release);
+        Ok(())
+    }
+
+    /// Copies a group as it is at one instant.
+    pub(crate) fn copy(&self, number: usize, to: &mut [u64]) -> Result<(u32, u32), Error> {
+        let (group, words) = self.group(number)?;
+        loop {
+            let version = group.version.load(Acquire);
+            if version & 1 == 1 {
+                std::hint::spin_loop();
+                continue;
+            }
+            if group.live.load(Acquire) == 0 {
+                to.fill(0);
+                return Ok((group.first.load(Relaxed), group.splits.load(Relaxed)));
+            }
+            for (to, word) in to.iter_mut().zip(words) {
+                *to = word.load(Acquire);
+            }
+            let range = (group.first.load(Relaxed), group.splits.load(Relaxed));
+            fence(Acquire);
+            if group.version.load(Relaxed) == version {
+                return Ok(range);
+            }
+        }
+    }
+
+    /// Visits all slots, some of them twice if groups are split meanwhile.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(Slot)) -> Result<(), Error> {
+        let mut words = vec![0; GROUP_SLOTS];
+        let mut number = 0;
+        while number < self.groups() {
+            self.copy(number, &mut words)?;
+            words.iter().filter(|&&word| word != 0).for_each(|&word| visit(Slot(word)));
+            number += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a group as they are saved, without what only this process knows.
+pub(crate) fn group_bytes(words: &[u64], bytes: &mut [u8]) -> u32 {
+    let mut live = 0;
+    for (word, bytes) in words.iter().zip(bytes.chunks_exact_mut(8)) {
+        LittleEndian::write_u64(bytes, *word);
+        live += u32::from(*word != 0);
+    }
+    live
+}
+
+/// Frees a slot of a full bucket: a coin goes to its other bucket, where one may have to go first.
+fn make_room(group: &Group, words: &[AtomicU64], bucket: usize) -> Option<usize> {
+    let mut path: Vec<usize> = Vec::new();
+    let (mut at, mut random) = (bucket, bucket as u64 | 1);
+    for _ in 0..STEPS_MAX {
+        let slots = at * WAYS..(at + 1) * WAYS;
+        if let Some(mut hole) = slots.clone().find(|&slot| words[slot].load(Relaxed) == 0) {
+            group.version.fetch_add(1, Relaxed);
+            fence(Release);
+            for &from in path.iter().rev() {
+                words[hole].store(words[from].load(Relaxed), Release);
+                words[from].store(0, Release);
+                hole = from;
+            }
+            group.version.fetch_add(1, Release);
+            return Some(hole);
+        }
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let start = usize_of(random >> 40) % WAYS;
+        let ways = (0..WAYS).map(|way| slots.start + (start + way) % WAYS);
+        let from = ways.into_iter().find(|slot| !path.contains(slot))?;
+        path.push(from);
+        at = other_bucket(at, words[from].load(Relaxed) >> (64 - TAG_BITS));
+    }
+    None
+}
