@@ -13,11 +13,12 @@ const NETWORKS: &[(&str, Network)] = &[
     ("regtest", Network::Regtest),
 ];
 
-/// Every spend type and signature hash; many outputs and few spends; one signature after the other;
-/// old types with many inputs.
+/// Every spend type and signature hash; many outputs and few spends; coins without signatures; one
+/// signature after the other; old types with many inputs.
 const PROFILES: &[(&str, Profile)] = &[
     ("mixed", Profile::Mixed),
     ("utxo", Profile::Utxo),
+    ("coins", Profile::Coins),
     ("sig", Profile::Sig),
     ("legacy", Profile::Legacy),
 ];
@@ -164,8 +165,8 @@ pub(crate) struct Generate {
     /// Coins that the transactions turn over
     #[arg(long, default_value_t = 500)]
     pub(crate) pool: u32,
-    /// Which spends: of every type; few, with many outputs; one signature after the other; old
-    /// types with many inputs
+    /// Which spends: of every type; few, with many outputs; of coins without signatures; one
+    /// signature after the other; old types with many inputs
     #[arg(long, value_parser = one_of(PROFILES), default_value = "mixed")]
     pub(crate) profile: Profile,
     /// Forks, losing and winning ones in turn

@@ -279,6 +279,7 @@ impl<'a> Chain<'a> {
             Profile::Mixed => (rng.within(1, 4), 2),
             Profile::Sig => (rng.within(1, 3), 1),
             Profile::Utxo => return (rng.within(1, 2), rng.within(100, FAN_OUT)),
+            Profile::Coins => return (rng.within(1, 3), rng.within(2, 6)),
             Profile::Legacy => (rng.within(10, 60), 10),
         };
         // About as many outputs as inputs, more of them while the pool is not full.

@@ -89,6 +89,9 @@ pub enum Profile {
     Mixed,
     /// Many outputs that are never spent, and few inputs.
     Utxo,
+    /// Outputs that anyone can spend, OP_TRUE alone and in P2WSH, twice as many made as spent: no
+    /// signature, all work is on the set.
+    Coins,
     /// Single signatures in witnesses, one to three a transaction.
     Sig,
     /// P2PKH and P2SH multisig with 10 to 60 inputs: what each signature hashes grows with them.
@@ -98,7 +101,7 @@ pub enum Profile {
 impl Profile {
     /// Where scripts stand, and what scripts.
     const fn locks(self) -> &'static [(Wrap, &'static [Template])] {
-        use Template::{Cltv, Csv, Multisig, Pk, Pkh};
+        use Template::{Cltv, Csv, Multisig, Pk, Pkh, True};
         match self {
             Self::Mixed => &[
                 (Wrap::Bare, &[Pk, Pkh, Multisig]),
@@ -117,6 +120,7 @@ impl Profile {
                 (Wrap::P2wsh, &[Multisig]),
                 (Wrap::TaprootKey, &[Pk]),
             ],
+            Self::Coins => &[(Wrap::Bare, &[True]), (Wrap::P2wsh, &[True])],
             Self::Sig => {
                 &[(Wrap::P2wpkh, &[Pkh]), (Wrap::P2shP2wpkh, &[Pkh]), (Wrap::TaprootKey, &[Pk])]
             }

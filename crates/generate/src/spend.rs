@@ -36,16 +36,13 @@ impl Wrap {
     const fn is_legacy(self) -> bool {
         matches!(self, Self::Bare | Self::P2sh)
     }
-
-    /// Weight and cost in signature operations that an input never exceeds.
-    const fn max_input_cost(self) -> (usize, usize) {
-        if self.is_legacy() { (1_650, 12) } else { (600, 3) }
-    }
 }
 
 /// What a script demands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Template {
+    /// Nothing at all.
+    True,
     Pk,
     Pkh,
     /// Two of three keys.
@@ -64,6 +61,17 @@ pub(crate) struct Lock {
     pub(crate) key: usize,
     /// The lock time or sequence number that CLTV or CSV demands.
     pub(crate) demand: u32,
+}
+
+impl Lock {
+    /// Weight and cost in signature operations that an input never exceeds.
+    const fn max_input_cost(self) -> (usize, usize) {
+        match (self.template, self.wrap.is_legacy()) {
+            (Template::True, _) => (170, 0),
+            (_, true) => (1_650, 12),
+            (_, false) => (600, 3),
+        }
+    }
 }
 
 /// An output that can be spent.
@@ -90,7 +98,7 @@ pub(crate) struct Draft {
 impl Draft {
     /// The weight and the cost in signature operations that it will not exceed once signed.
     pub(crate) fn max_cost(&self) -> (usize, usize) {
-        let inputs = self.coins.iter().map(|coin| coin.lock.wrap.max_input_cost());
+        let inputs = self.coins.iter().map(|coin| coin.lock.max_input_cost());
         let outputs = self.tx.outputs.iter().map(|output| {
             let script = &output.script_pubkey;
             (4 * (9 + script.len()), 4 * sigop_count(script, false))
@@ -151,6 +159,7 @@ impl Keys {
             [&script[..], &[opcode, OP_DROP], &key(0), &[OP_CHECKSIG]].concat()
         };
         match lock.template {
+            Template::True => vec![OP_TRUE],
             Template::Pk => [&key(0)[..], &[OP_CHECKSIG]].concat(),
             Template::Pkh => {
                 let hash = hash160(&self.public(lock.wrap, lock.key));
@@ -289,7 +298,7 @@ impl Signer<'_> {
         let keys = self.keys;
         let mut sign = |key| self.signature(index, lock.wrap, key, script);
         match (lock.wrap, lock.template) {
-            (Wrap::Anchor, _) => Vec::new(),
+            (Wrap::Anchor, _) | (_, Template::True) => Vec::new(),
             (Wrap::TaprootKey, _) => vec![sign(keys.key_path(lock.key))],
             (_, Template::Pkh) => {
                 vec![sign(keys.key(lock.key)), keys.public(lock.wrap, lock.key)]

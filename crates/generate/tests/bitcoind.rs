@@ -66,6 +66,7 @@ fn bitcoind_imports_every_profile_to_the_same_tip() {
         (Profile::Mixed, 2000, 2000, 300, 30, 4),
         (Profile::Mixed, 50, 0, 10, 0, 5),
         (Profile::Utxo, 200, 200, 500, 2, 6),
+        (Profile::Coins, 200, 9000, 9000, 2, 9),
         (Profile::Sig, 200, 5000, 1000, 2, 7),
         (Profile::Legacy, 200, 200, 2000, 2, 8),
     ];

@@ -78,9 +78,13 @@ fn sum(blocks: &[Judged], count: impl Fn(&Judged) -> usize) -> usize {
 
 #[test]
 fn every_block_of_every_branch_keeps_every_rule() {
-    for (profile, txs) in
-        [(Profile::Mixed, 600), (Profile::Utxo, 30), (Profile::Sig, 300), (Profile::Legacy, 40)]
-    {
+    for (profile, txs) in [
+        (Profile::Mixed, 600),
+        (Profile::Utxo, 30),
+        (Profile::Coins, 300),
+        (Profile::Sig, 300),
+        (Profile::Legacy, 40),
+    ] {
         let options = Options { blocks: 160, txs, pool: 400, profile, forks: 5, seed: 3 };
         let (blocks, summary) = judge(&options);
         assert_eq!(blocks.len() as u64, summary.unwrap().blocks);
