@@ -1,5 +1,7 @@
 //! The data that the measurements run on, and how two ways to do one thing are compared.
 
+pub mod driver;
+
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,0 +1,326 @@
+//! The ledger alone, fed by the synthetic driver: a line a figure.
+//!
+//! `CAESURE_BENCH_COINS` says how many coins (200,000 if it is not set), `TMPDIR` where the files lie.
+//! What the driver does is outside of all spans, and its memory, a bit a coin, outside of all
+//! differences; blocks are built ahead. `wall` is time on the clock, `cpu` the processor time of the
+//! whole process.
+
+#![allow(clippy::print_stdout, reason = "the figures are the output")]
+
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use caesure_benches::driver::{Ages, Branch, Built, Driver, MADE, Rng, SPENT};
+use caesure_consensus::{HeaderTree, Network, Params};
+use caesure_ledger::{BlockInfo, Ledger, World, genesis_info};
+use caesure_wire::{BlockHash, OutPoint};
+use cpu_time::ProcessTime;
+
+const HORIZON: u32 = 288;
+const OPERATIONS: f64 = (MADE + SPENT) as f64;
+
+/// Prints a figure.
+fn say(name: &str, value: f64, unit: &str) {
+    println!("{name:<62} {value:>14.3} {unit}");
+}
+
+/// Wall and processor time, in seconds.
+#[expect(clippy::disallowed_methods, reason = "measurements need a clock")]
+fn time<T>(work: impl FnOnce() -> T) -> (f64, f64, T) {
+    let (wall, cpu) = (Instant::now(), ProcessTime::now());
+    let result = work();
+    let (cpu, wall) = (cpu.elapsed(), wall.elapsed());
+    (wall.as_secs_f64(), cpu.as_secs_f64(), result)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Resident bytes: anonymous, and of mapped files.
+fn resident() -> (f64, f64) {
+    let text = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+        1024.0 * kib.unwrap_or(f64::NAN)
+    };
+    (field("Anonymous:"), field("Rss:") - field("Anonymous:"))
+}
+
+fn files(folder: &Path) -> f64 {
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    let size = |entry: fs::DirEntry| entry.metadata().map_or(0, |metadata| metadata.len());
+    entries.map(|entry| size(entry.expect("the folder can be read")) as f64).sum()
+}
+
+/// Where the ledger lies.
+struct Bench {
+    folder: tempfile::TempDir,
+    params: Params,
+    genesis: BlockInfo,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let params = Params::new(Network::Regtest);
+        let genesis = genesis_info(&params, &HeaderTree::new(&params));
+        let folder = tempfile::tempdir().expect("a folder for the ledger");
+        Self { folder, params, genesis }
+    }
+
+    fn open(&self) -> Ledger {
+        let (folder, genesis) = (self.folder.path(), self.genesis);
+        let mut read = |_: &BlockHash| Ok(None);
+        Ledger::open(folder, &self.params, genesis, HORIZON, true, &mut read).expect("it opens").0
+    }
+}
+
+/// Looks many coins up in one world.
+fn get_many(world: &World, outpoints: &[OutPoint]) -> usize {
+    let get = |outpoint| world.get(outpoint).expect("the world is held").is_some();
+    outpoints.iter().filter(|outpoint| get(outpoint)).count()
+}
+
+/// From empty to the wanted number of coins.
+fn fill(ledger: &mut Ledger, driver: &mut Driver, branch: &mut Branch, coins: u32) {
+    let (mut walls, mut cpus, mut worst, mut operations) = (0.0, 0.0, 0.0_f64, 0.0);
+    while branch.coins < coins {
+        let built = driver.fill(branch);
+        let (wall, cpu, ()) = time(|| built.connect(ledger));
+        operations += (built.block.input_count() + built.block.output_count()) as f64;
+        (walls, cpus, worst) = (walls + wall, cpus + cpu, worst.max(wall));
+    }
+    say("coins", f64::from(branch.coins), "");
+    say("grow from empty, blocks of 20,006 outputs: wall", walls, "s");
+    say("grow from empty: cpu", cpus, "s");
+    say("grow from empty: cpu an operation", 1e9 * cpus / operations, "ns");
+    say("grow from empty: longest block", 1e3 * worst, "ms");
+}
+
+/// Ordinary blocks on each of some branches in turn; says what one costs.
+fn connect(
+    name: &str,
+    ledger: &mut Ledger,
+    driver: &mut Driver,
+    (branches, rounds): (&mut [Branch], usize),
+) {
+    let (mut walls, mut cpus, mut parts) =
+        (Vec::new(), Vec::new(), [Vec::new(), Vec::new(), Vec::new()]);
+    for _ in 0..rounds {
+        for branch in &mut *branches {
+            let built = driver.block(branch);
+            let Built { block, txids, sums } = &built;
+            let (resolve, cpu_1, resolved) =
+                time(|| ledger.resolve(block, txids, false).expect("a parent"));
+            assert!(resolved.prevouts.iter().all(Option::is_some), "the ledger lost a coin");
+            let (extend, cpu_2, ()) =
+                time(|| ledger.extend(block, txids, &resolved, *sums).expect("there is room"));
+            let (commit, cpu_3, ()) =
+                time(|| ledger.commit(&block.hash()).expect("the disk takes it"));
+            walls.push(resolve + extend + commit);
+            cpus.push(cpu_1 + cpu_2 + cpu_3);
+            parts
+                .iter_mut()
+                .zip([resolve, extend, commit])
+                .for_each(|(part, wall)| part.push(wall));
+        }
+    }
+    if name.is_empty() {
+        return;
+    }
+    say(
+        &format!("{name}: a block of 13,000 operations, longest"),
+        1e3 * walls.iter().copied().fold(0.0, f64::max),
+        "ms",
+    );
+    say(&format!("{name}: median wall"), 1e3 * median(walls), "ms");
+    let cpu = median(cpus);
+    say(&format!("{name}: median cpu"), 1e3 * cpu, "ms");
+    say(&format!("{name}: cpu an operation"), 1e9 * cpu / OPERATIONS, "ns");
+    for (part, walls) in
+        ["resolve, a spend", "extend, an operation", "commit and fold, an operation"]
+            .iter()
+            .zip(parts)
+    {
+        let count = if part.contains("spend") { f64::from(SPENT) } else { OPERATIONS };
+        say(&format!("{name}: {part}"), 1e9 * median(walls) / count, "ns");
+    }
+}
+
+/// Look-ups of coins that the last `reach` blocks made.
+fn look(name: &str, world: &World, branch: &Branch, reach: usize, count: usize) {
+    let mut rng = Rng(1);
+    let outpoints: Vec<OutPoint> = (0..count).map(|_| branch.outpoint(&mut rng, reach)).collect();
+    let get = |outpoint: &OutPoint| world.get(outpoint).expect("the world is held").is_some();
+    let single = || outpoints.iter().filter(|outpoint| get(outpoint)).count();
+    let batched = || outpoints.chunks(1_024).map(|chunk| get_many(world, chunk)).sum();
+    assert_eq!(single(), count, "{name}: the ledger lost a coin");
+    for (way, (_, cpu, found)) in [("single", time(single)), ("batched", time(batched))] {
+        assert_eq!(found, count, "{name}: the ledger lost a coin");
+        say(&format!("look-up, {name}, {way}"), 1e9 * cpu / count as f64, "ns");
+    }
+}
+
+/// A million look-ups by another thread while blocks connect: what each side loses.
+fn contend(ledger: &mut Ledger, driver: &mut Driver, branch: &mut Branch, count: usize) {
+    let mut rng = Rng(2);
+    let world = ledger.tip();
+    let outpoints: Vec<OutPoint> =
+        (0..10_000).map(|_| branch.outpoint(&mut rng, usize::MAX)).collect();
+    let look = |wanted: usize| {
+        (0..wanted.div_ceil(10_000)).map(|_| get_many(&world, &outpoints)).sum::<usize>()
+    };
+    let (look_alone, _, _) = time(|| look(count));
+    let mut alone = Vec::new();
+    let mut both = Vec::new();
+    let built: Vec<Built> = (0..80).map(|_| driver.block(branch)).collect();
+    let (first, second) = built.split_at(40);
+    first.iter().for_each(|built| alone.push(time(|| built.connect(ledger)).0));
+    let is_done = AtomicBool::new(false);
+    let look_both = std::thread::scope(|scope| {
+        let looker = scope.spawn(|| {
+            let mut walls = Vec::new();
+            while !is_done.load(Ordering::Relaxed) {
+                walls.push(time(|| look(10_000)).0);
+            }
+            median(walls)
+        });
+        second.iter().for_each(|built| both.push(time(|| built.connect(ledger)).0));
+        is_done.store(true, Ordering::Relaxed);
+        looker.join().expect("the look-ups end")
+    });
+    say("a look-up alone", 1e9 * look_alone / count as f64, "ns");
+    say("a look-up while blocks connect", 1e5 * look_both, "ns");
+    say("look-ups are slower by", 100.0 * (look_both * count as f64 / 1e4 / look_alone - 1.0), "%");
+    let (alone, both) = (median(alone), median(both));
+    say("blocks are slower by", 100.0 * (both / alone - 1.0), "%");
+}
+
+/// Branches of empty blocks that become the tip: the time of the block that does it.
+fn switch(ledger: &mut Ledger, driver: &mut Driver) {
+    let deepest = ledger.tip().info().height - ledger.root().height;
+    for depth in [1, 6, 100, HORIZON - 1].into_iter().filter(|&depth| depth <= deepest) {
+        let tip = ledger.tip();
+        let fork = tip.info().height - depth;
+        let mut at = None;
+        for info in ledger.worlds() {
+            if info.height == fork && at.is_none_or(|at: BlockInfo| at.total < info.total) {
+                at = Some(info);
+            }
+        }
+        let mut branch = Branch::at(&at.expect("the window reaches so deep"));
+        for _ in 0..depth {
+            let built = driver.empty(&mut branch);
+            built.connect(ledger);
+        }
+        assert_eq!(ledger.tip().info(), tip.info(), "the first of equal work stays the tip");
+        let built = driver.empty(&mut branch);
+        let (wall, _, ()) = time(|| built.connect(ledger));
+        assert_eq!(ledger.tip().info().hash, branch.tip);
+        say(&format!("tip switch by an empty block, fork {depth} deep"), 1e6 * wall, "us");
+        // Back, so that the next fork starts from the same chain.
+        ledger.discard(&built.block.hash());
+    }
+}
+
+/// All coins of the tip's world.
+fn iterate(ledger: &Ledger, expected: u32) {
+    let world = ledger.tip();
+    let mut coins = 0_u32;
+    let (wall, cpu, ()) = time(|| world.for_each(|_, _| coins += 1).expect("the tip is held"));
+    assert_eq!(coins, expected, "the ledger lost coins");
+    say("all coins in key order: wall", f64::from(coins) / wall / 1e6, "million a second");
+    say("all coins in key order: cpu", 1e9 * cpu / f64::from(coins), "ns a coin");
+    if coins < 6_000_000 {
+        let (wall, _, _) = time(|| world.summary().expect("the tip is held"));
+        say("both hashes of the set: wall", f64::from(coins) / wall / 1e6, "million a second");
+    }
+}
+
+/// What a start takes, after a clean stop and after a crash.
+fn restart(bench: &Bench, mut ledger: Ledger, driver: &mut Driver, branch: &mut Branch) {
+    let built: Vec<Built> = (0..20).map(|_| driver.block(branch)).collect();
+    let (wall, cpu, ()) = time(|| ledger.checkpoint().expect("the disk takes it"));
+    say("checkpoint: wall", wall, "s");
+    say("checkpoint: cpu", cpu, "s");
+    let tip = *ledger.tip().info();
+    drop(ledger);
+    let (wall, _, mut ledger) = time(|| bench.open());
+    if *ledger.tip().info() != tip {
+        println!("starts are not measured: this ledger wants whole blocks, the driver has none");
+        return;
+    }
+    say("start after a clean stop: wall", wall, "s");
+    built.iter().for_each(|built| built.connect(&mut ledger));
+    ledger.sync().expect("the disk takes it");
+    let tip = *ledger.tip().info();
+    drop(ledger);
+    let (wall, _, ledger) = time(|| bench.open());
+    assert_eq!(*ledger.tip().info(), tip, "a block was lost");
+    say("start after a crash, 20 blocks on: wall", wall, "s");
+}
+
+/// From empty to the wanted number of coins, and what one takes.
+fn grow(bench: &Bench, ledger: &mut Ledger, driver: &mut Driver, coins: u32) -> Branch {
+    let mut branch = Branch::new(&bench.genesis);
+    let before = resident();
+    fill(ledger, driver, &mut branch, coins);
+    let after = resident();
+    let each = f64::from(branch.coins);
+    // The driver has a bit for each coin that it made, of which 4 of 7 are left.
+    let bits = 7.0 / 4.0 / 8.0;
+    say("resident a coin, anonymous", (after.0 - before.0) / each - bits, "bytes");
+    say("resident a coin, files mapped", (after.1 - before.1) / each, "bytes");
+    say("on disk a coin", files(bench.folder.path()) / each, "bytes");
+    branch
+}
+
+fn main() {
+    let is_test = std::env::args().any(|argument| argument == "--test");
+    let coins = std::env::var("CAESURE_BENCH_COINS").ok().and_then(|coins| coins.parse().ok());
+    let coins = coins.unwrap_or(if is_test { 20_000 } else { 200_000_u32 });
+    let scale = if is_test { 20 } else { 1 };
+    let bench = Bench::new();
+    let mut ledger = bench.open();
+    let mut driver = Driver::new(1);
+    let mut one = [grow(&bench, &mut ledger, &mut driver, coins.max(20_000))];
+
+    // The first blocks fold those that filled the set; they are not measured.
+    connect("", &mut ledger, &mut driver, (&mut one, 320 / scale));
+    connect("one branch", &mut ledger, &mut driver, (&mut one, 80 / scale));
+    driver.ages = Ages::Uniform;
+    connect("one branch, any age", &mut ledger, &mut driver, (&mut one, 80 / scale));
+    driver.ages = Ages::Natural;
+
+    let [branch] = one;
+    let (mut branches, before) = (vec![branch.clone(); 8], resident());
+    let held = ledger.worlds().len();
+    connect("", &mut ledger, &mut driver, (&mut branches, 80 / scale));
+    let worlds = (ledger.worlds().len() - held) as f64;
+    let bytes = resident().0 - before.0;
+    say("a retained world of a full block, anonymous", bytes / worlds / 1e6, "MB");
+    branches.push(branch);
+    connect("", &mut ledger, &mut driver, (&mut branches[8..], 80 / scale));
+    connect("nine branches", &mut ledger, &mut driver, (&mut branches, 4));
+    say("worlds held", ledger.worlds().len() as f64, "");
+
+    let world = ledger.world(&branches[0].tip).expect("the fork is held");
+    let count = 1_000_000 / scale;
+    look("made in the last 80 blocks", &world, &branches[0], 80 / scale, count);
+    look("made in the last block", &world, &branches[0], 1, 1_000);
+    look("any coin", &world, &branches[0], usize::MAX, count);
+    let (wall, _, ()) = time(|| (0..count).for_each(|_| drop(black_box(ledger.tip()))));
+    say("a pinned view taken and released", 1e9 * wall / count as f64, "ns");
+    drop(world);
+
+    let mut branch = branches.pop().expect("there are nine");
+    contend(&mut ledger, &mut driver, &mut branch, count);
+    iterate(&ledger, branch.coins);
+    switch(&mut ledger, &mut driver);
+    restart(&bench, ledger, &mut driver, &mut branch);
+}
