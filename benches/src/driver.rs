@@ -245,7 +245,9 @@ impl Driver {
     }
 }
 
-fn encode(prevouts: &[OutPoint], outputs: &[(i64, Vec<u8>)]) -> Vec<u8> {
+/// A transaction without witness.
+#[must_use]
+pub fn encode(prevouts: &[OutPoint], outputs: &[(i64, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = vec![2, 0, 0, 0];
     push_compact_size(&mut bytes, prevouts.len());
     for OutPoint { txid, vout } in prevouts {
@@ -277,7 +279,9 @@ fn first_coin(tx: u64) -> u32 {
     u32::try_from(tx / 3 * 7 + tx % 3 * 2).expect("coins are counted in 32 bits")
 }
 
-fn outpoint(coin: u32) -> OutPoint {
+/// The outpoint of a coin.
+#[must_use]
+pub fn outpoint(coin: u32) -> OutPoint {
     let (tx, vout) = transaction(coin);
     OutPoint { txid: txid(tx), vout }
 }
@@ -294,11 +298,14 @@ fn coinbase_txid(block: u32) -> Txid {
 }
 
 /// In satoshi; of any length when it is packed.
-fn value(coin: u32) -> i64 {
+#[must_use]
+pub fn value(coin: u32) -> i64 {
     546 + i64::from(coin) * 7_919 % 50_000_000
 }
 
-fn script(coin: u32) -> Vec<u8> {
+/// An output's script: 28 bytes on average, at most 34.
+#[must_use]
+pub fn script(coin: u32) -> Vec<u8> {
     let len = [22, 25, 34, 22, 34, 25, 34][coin as usize % 7];
     let start: &[u8] = match len {
         22 => &[0, 20],
