@@ -11,7 +11,13 @@ file=$1 height=$2
 folder=$(mktemp -d)
 settings="-regtest -datadir=$folder -rpcport=${RPCPORT:-18990}"
 cli() { "${BITCOIN_CLI:-bitcoin-cli}" $settings -rpcclienttimeout=0 "$@"; }
-trap 'cli stop >/dev/null 2>&1 || true; sleep 3; rm -rf "$folder"' EXIT
+clean_up() {
+    if cli stop >/dev/null 2>&1; then
+        while [ -e "$folder/pid" ]; do sleep 0.1; done
+    fi
+    rm -rf "$folder"
+}
+trap clean_up EXIT
 # It makes no blocks and hears none, so that nothing but the calls moves the tip.
 "${BITCOIND:-bitcoind}" $settings -loadblock="$file" -connect=0 -listen=0 -server -daemonwait -par=2 \
     -dbcache=2000 -assumevalid=0 -checkblockindex=0 -checkmempool=0 -pid="$folder/pid" >/dev/null

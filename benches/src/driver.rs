@@ -72,23 +72,17 @@ pub struct Branch {
 }
 
 impl Branch {
-    /// A branch that stands on the genesis block, with an empty set.
+    /// A branch that stands on a block and knows none of its coins.
     #[must_use]
-    pub fn new(genesis: &BlockInfo) -> Self {
+    pub const fn new(block: &BlockInfo) -> Self {
         Self {
-            tip: genesis.hash,
-            height: genesis.height,
-            work: genesis.chain_work,
+            tip: block.hash,
+            height: block.height,
+            work: block.chain_work,
             blocks: Vec::new(),
             unspent: Vec::new(),
             coins: 0,
         }
-    }
-
-    /// The same place for blocks that make and spend nothing.
-    #[must_use]
-    pub fn at(info: &BlockInfo) -> Self {
-        Self::new(info)
     }
 
     fn is_unspent(&self, coin: u32) -> bool {
