@@ -7,9 +7,9 @@
 //!   file. A hit is confirmed by hashing the transaction.
 //! - `inline`: slots of 88 bytes with outpoint, value, height and script, in a mapped file.
 //!
-//! `CAESURE_BENCH_COINS` is the number of coins, `TMPDIR` where the files lie. As root the page cache
-//! is dropped for the cold figures. A batch reads all slots first, then all records, so that the
-//! processor waits for many at once.
+//! `CAESURE_BENCH_COINS` is the number of coins, `TMPDIR` where the files lie. With
+//! `CAESURE_BENCH_COLD`, root drops the machine's whole page cache for the cold figures. A batch reads
+//! all slots first, then all records, so that the processor waits for many at once.
 
 #![allow(clippy::print_stdout, reason = "the figures are the output")]
 #![allow(clippy::cast_possible_truncation, reason = "a prototype to measure")]
@@ -51,8 +51,11 @@ impl Mapped {
         self.len += bytes.len();
     }
 
-    /// Leaves nothing of the file in memory. Only root can.
+    /// Leaves nothing of the file in memory, if that is wanted.
     fn cool(&self) -> bool {
+        if std::env::var_os("CAESURE_BENCH_COLD").is_none() {
+            return false;
+        }
         self.file.sync_all().expect("the disk takes it");
         self.map.advise(Advice::Random).expect("advice is taken");
         // SAFETY: the mapping is shared, so that what it drops is read again from the file.
