@@ -83,7 +83,7 @@ pub use input_rules::{
     COINBASE_MATURITY, LOCKTIME_THRESHOLD, check_inputs, is_final, is_sequence_final,
     legacy_sigop_count, sigop_cost, verify_tx_scripts,
 };
-pub use params::{Deployment, Network, Params};
+pub use params::{AssumedSet, Deployment, Network, Params};
 pub use reject::{Reject, RejectClass};
 pub use signet::signet_spend;
 pub use transaction_rules::{MAX_BLOCK_WEIGHT, WITNESS_SCALE_FACTOR, check_transaction};

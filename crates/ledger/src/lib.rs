@@ -44,6 +44,7 @@ struct Readme;
 
 mod checkpoint;
 mod coin;
+mod compress;
 mod delta;
 mod disk;
 mod error;
@@ -56,6 +57,10 @@ mod sorted;
 mod spends;
 mod table;
 mod trim;
+mod format;
+pub mod original;
+pub mod snapshot;
+mod tally;
 mod window;
 mod world;
 
@@ -72,6 +77,8 @@ pub use checkpoint::{Checkpoint, Checkpointed};
 pub use disk::{Change, Watch};
 pub use error::Error;
 pub use open::OpenReport;
+pub use format::{FormatError, FormatFault};
+pub use tally::Tally;
 pub use window::BlockInfo;
 pub use world::{Difference, Summary, World};
 
