@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use caesure_consensus::{Network, Params};
 use caesure_generate::Profile;
+use caesure_wire::BlockHash;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
@@ -108,10 +109,52 @@ pub(crate) enum Utxo {
     /// Counts and hashes the set as Bitcoin Core's gettxoutsetinfo does
     Info {
         /// The block: a hash, a height, or tip-N
+        #[arg(long, default_value = "tip", value_name = "BLOCK", conflicts_with = "file")]
+        at: String,
+        /// Looks at a file instead: a snapshot of Bitcoin Core, or a utxo.bin or metadata.bin of the
+        /// original
+        file: Option<PathBuf>,
+    },
+    /// Shows what two sets do not share, a line for each coin: - in the first, + in the second
+    Diff {
+        /// The block of the first set: a hash, a height, or tip-N
+        #[arg(long, value_name = "BLOCK")]
+        from: String,
+        /// The block of the second
         #[arg(long, default_value = "tip", value_name = "BLOCK")]
         at: String,
     },
+    /// Writes a set into a new file
+    Export {
+        /// The block: a hash, a height, or tip-N
+        #[arg(long, default_value = "tip", value_name = "BLOCK")]
+        at: String,
+        /// v2: as Bitcoin Core's dumptxoutset; v3: the original's utxo.bin, for comparison only
+        #[arg(long, value_parser = one_of(FORMATS), default_value = "v2")]
+        format: Format,
+        /// The file, under the name FILE.incomplete until it is whole
+        file: PathBuf,
+    },
+    /// Fills an empty ledger from a snapshot whose hash is known
+    Load {
+        /// A snapshot, as Bitcoin Core's dumptxoutset writes it
+        file: PathBuf,
+        /// The set's hash_serialized_3, where none is built in for its block
+        #[arg(long, value_name = "HEX")]
+        hash: Option<BlockHash>,
+    },
 }
+
+/// A file format for sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Bitcoin Core's.
+    Snapshot,
+    /// The original's.
+    Original,
+}
+
+const FORMATS: &[(&str, Format)] = &[("v2", Format::Snapshot), ("v3", Format::Original)];
 
 /// What commands that validate take.
 #[derive(Args, Clone, Debug)]

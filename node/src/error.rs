@@ -1,6 +1,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use caesure_ledger::FormatError;
+use caesure_wire::BlockHash;
+
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -12,6 +15,32 @@ pub(crate) enum Error {
     Store(#[from] caesure_blockstore::Error),
     #[error(transparent)]
     Ledger(#[from] caesure_ledger::Error),
+    #[error("{}: {source}", path.display())]
+    Format { path: PathBuf, source: FormatError },
+    #[error("{} is there already, and is not overwritten", .0.display())]
+    Exists(PathBuf),
+    #[error("{} is not of {network}: choose its network", path.display())]
+    OtherNetwork { path: PathBuf, network: &'static str },
+    #[error(
+        "{} is a file of the original: its keys hold half of each transaction id, so no block can be \
+         judged by it. Import the blocks, or load a snapshot of Bitcoin Core",
+        .0.display()
+    )]
+    NotLoadable(PathBuf),
+    #[error("no hash is built in for the set of block {0}: give one that you trust with --hash")]
+    NoTrustedHash(BlockHash),
+    #[error("the hash built in for the set of block {block} is {built_in}, not that of --hash")]
+    OtherHash { block: BlockHash, built_in: BlockHash },
+    #[error("the set has the hash {found}, and must have {expected}: nothing was loaded")]
+    WrongHash { expected: BlockHash, found: BlockHash },
+    #[error(
+        "block {0} is not on the best chain of headers that is known: import its headers first"
+    )]
+    UnknownBase(BlockHash),
+    #[error("the ledger in {} is not empty: choose another base", .0.display())]
+    NotEmpty(PathBuf),
+    #[error("this version cannot load a set yet")]
+    CannotLoad,
     #[error(transparent)]
     Generate(#[from] caesure_generate::Error),
     #[error("the blocks in {} are not of {network}: choose their network", folder.display())]
@@ -29,5 +58,9 @@ pub(crate) enum Error {
 impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + use<'_> {
         |source| Self::Io { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn format(path: &Path) -> impl Fn(FormatError) -> Self + use<'_> {
+        |source| Self::Format { path: path.to_owned(), source }
     }
 }

@@ -13,6 +13,7 @@ mod pool;
 mod progress;
 mod truncate;
 mod utxo;
+mod utxo_file;
 mod verify;
 
 use std::collections::BTreeMap;

@@ -1,39 +1,108 @@
-use caesure_wire::BlockHash;
-use serde_json::json;
+use caesure_consensus::Coin;
+use caesure_ledger::{BlockInfo, Summary, World};
+use caesure_text::hex;
+use caesure_wire::{BlockHash, OutPoint};
+use serde_json::{Value, json};
 
 use crate::args::{Common, Utxo};
+use crate::chain::Chain;
 use crate::opening::{Access, find_block, open_chain};
-use crate::{Error, Outcome, base, report};
+use crate::{Error, Outcome, base, print_line, report, utxo_file};
 
 pub(crate) fn run(common: &Common, command: &Utxo) -> Result<Outcome, Error> {
-    let Utxo::Info { at } = command;
+    match command {
+        Utxo::Info { file: Some(file), .. } => utxo_file::info(common, file)?,
+        Utxo::Info { at, file: None } => info(common, at)?,
+        Utxo::Diff { from, at } => diff(common, from, at)?,
+        Utxo::Export { at, format, file } => utxo_file::export(common, at, *format, file)?,
+        Utxo::Load { file, hash } => utxo_file::load(common, file, *hash)?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// Opens the base to look at sets.
+pub(crate) fn open(common: &Common) -> Result<Chain, Error> {
     let folder = base::network_folder(common.base.as_deref(), common.network())?;
-    let chain = open_chain(&folder, common.params(), Access::Read, 288, 1)?;
-    let hash = chain.tree.hash(find_block(&chain, at)?);
+    open_chain(&folder, common.params(), Access::Read, 288, 1)
+}
+
+/// Finds the set of a block.
+pub(crate) fn world(chain: &Chain, at: &str) -> Result<World, Error> {
+    let hash = chain.tree.hash(find_block(chain, at)?);
     let root = chain.ledger.root();
-    let world = chain.ledger.world(&hash).ok_or(caesure_ledger::Error::NotHeld {
-        hash,
-        root: root.hash,
-        height: root.height,
-    })?;
-    let (info, summary) = (*world.info(), world.summary()?);
+    let not_held = caesure_ledger::Error::NotHeld { hash, root: root.hash, height: root.height };
+    Ok(chain.ledger.world(&hash).ok_or(not_held)?)
+}
+
+/// What was counted of a set, in the words of Core's `gettxoutsetinfo`.
+pub(crate) fn push_summary(fields: &mut Value, summary: &Summary) {
     // Both hashes are printed as Core prints them, last byte first.
     let text = |hash: [u8; 32]| BlockHash(hash).to_string();
-    report(
-        common,
-        &json!({
-            "height": info.height,
-            "bestblock": info.hash.to_string(),
-            "transactions": summary.transactions,
-            "txouts": summary.txouts,
-            "bogosize": summary.bogosize,
-            "total_amount": summary.total_amount,
-            "hash_serialized_3": text(summary.hash_serialized_3),
-            "muhash": text(summary.muhash),
-            "fees": info.fees,
-            "lost": info.lost(),
-            "chain_work": info.chain_work.to_string(),
-        }),
-    );
-    Ok(Outcome::Done)
+    fields["transactions"] = summary.transactions.into();
+    fields["txouts"] = summary.txouts.into();
+    fields["bogosize"] = summary.bogosize.into();
+    fields["total_amount"] = summary.total_amount.into();
+    fields["hash_serialized_3"] = text(summary.hash_serialized_3).into();
+    fields["muhash"] = text(summary.muhash).into();
+}
+
+fn info(common: &Common, at: &str) -> Result<(), Error> {
+    let chain = open(common)?;
+    let world = world(&chain, at)?;
+    let info = *world.info();
+    let mut fields = block_fields(&info);
+    push_summary(&mut fields, &world.summary()?);
+    fields["fees"] = info.fees.into();
+    fields["lost"] = info.lost().into();
+    fields["chain_work"] = info.chain_work.to_string().into();
+    // Every set was made from validated blocks so far.
+    fields["verified"] = true.into();
+    report(common, &fields);
+    Ok(())
+}
+
+fn block_fields(info: &BlockInfo) -> Value {
+    json!({ "height": info.height, "bestblock": info.hash.to_string() })
+}
+
+fn diff(common: &Common, from: &str, at: &str) -> Result<(), Error> {
+    let chain = open(common)?;
+    let (from, to) = (world(&chain, from)?, world(&chain, at)?);
+    let difference = from.diff(&to)?;
+    let mut fields = json!({
+        "from": block_fields(from.info()),
+        "at": block_fields(to.info()),
+        "removed_count": difference.removed.len(),
+        "added_count": difference.added.len(),
+    });
+    let list = |coins: &[(OutPoint, Coin)]| coins.iter().map(coin_fields).collect::<Value>();
+    if common.json {
+        fields["removed"] = list(&difference.removed);
+        fields["added"] = list(&difference.added);
+    } else {
+        let signed = [('-', &difference.removed), ('+', &difference.added)];
+        for (sign, coins) in signed {
+            coins.iter().for_each(|coin| print_line(&coin_line(sign, coin)));
+        }
+    }
+    report(common, &fields);
+    Ok(())
+}
+
+fn coin_fields((outpoint, coin): &(OutPoint, Coin)) -> Value {
+    json!({
+        "txid": outpoint.txid.to_string(),
+        "vout": outpoint.vout,
+        "value": coin.value,
+        "height": coin.height,
+        "coinbase": coin.is_coinbase,
+        "script_pubkey": hex::encode(&coin.script_pubkey),
+    })
+}
+
+/// Sign, outpoint, satoshi, height with `c` behind a coinbase's, script.
+fn coin_line(sign: char, (outpoint, coin): &(OutPoint, Coin)) -> String {
+    let Coin { value, height, is_coinbase, script_pubkey } = coin;
+    let mark = if *is_coinbase { "c" } else { "" };
+    format!("{sign} {outpoint} {value} {height}{mark} {}", hex::encode(script_pubkey))
 }
