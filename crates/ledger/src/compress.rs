@@ -202,8 +202,8 @@ mod tests {
             let is_u32 = read_varint(&mut Source::new(&out[..]), u32::MAX.into()).is_ok();
             assert_eq!(is_u32, u32::try_from(number).is_ok(), "{number}");
         }
-        for bytes in [&[0xff; 12][..], &unhex("80fefefefefefefeff00"), &[0x80]] {
-            assert!(read_varint(&mut Source::new(bytes), u64::MAX).is_err());
+        for bytes in ["80fefefefefefefeff00", "80fefefefefefefefeff00", "80", ""].map(unhex) {
+            assert!(read_varint(&mut Source::new(&bytes[..]), u64::MAX).is_err());
         }
     }
 
