@@ -20,7 +20,7 @@ fn connect(blocks: &[Block<Vec<u8>>], params: &Params, has_scripts: bool) -> usi
         let id = tree.accept(block.header(), u32::MAX).expect("a valid header");
         let txids = check_block(block, params).expect("a valid block");
         let context = BlockContext::new(params, &tree, id);
-        check_block_context(block, &context).expect("a valid block");
+        check_block_context(block, &context, &txids).expect("a valid block");
         let resolved = ledger.resolve(block, &txids, context.checks_bip30);
         let resolved = resolved.expect("memory is readable").expect("a known parent");
         let totals =

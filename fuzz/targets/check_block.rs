@@ -40,9 +40,9 @@ fuzz_target!(|data: &[u8]| {
     let verdict = check_block(&block, &params);
     let _ = is_block_mutated(&block, true);
     let context = BlockContext::new(&params, &tree, id);
-    if verdict.is_err() || check_block_context(&block, &context).is_err() {
-        return;
-    }
+    let wtxids = verdict.and_then(|txids| check_block_context(&block, &context, &txids));
+    let Ok(wtxids) = wtxids else { return };
+    assert_eq!(wtxids, block.wtxids());
     assert!(!is_block_mutated(&block, context.has_segwit));
     let coin = Coin { value: 1, height: 0, is_coinbase: false, script_pubkey: Box::new([0x51]) };
     let prevouts = vec![Some(coin); block.input_count()];

@@ -1,7 +1,8 @@
+use alloc::vec;
 use alloc::vec::Vec;
 
-use caesure_hash::{merkle_root, sha256d};
-use caesure_wire::{Block, Header, Txid};
+use caesure_hash::{merkle_root, sha256d, sha256d_many};
+use caesure_wire::{Block, Header, Txid, Wtxid};
 
 use crate::input_rules::legacy_sigop_count;
 use crate::signet::has_signet_solution;
@@ -54,7 +55,7 @@ pub fn is_block_mutated<B: AsRef<[u8]>>(block: &Block<B>, check_witness_root: bo
         // 64 bytes may be two hashes, an inner node of the tree (CVE-2017-12842).
         return block.txs().any(|tx| tx.stripped_size() == 64);
     }
-    check_witnesses(block, check_witness_root).is_err()
+    check_witnesses(block, &txids, check_witness_root).is_err()
 }
 
 /// A block's transactions MUST hash to its merkle root, and MUST NOT be repeated in a way that keeps
@@ -99,24 +100,42 @@ fn has_few_sigops<B: AsRef<[u8]>>(block: &Block<B>) -> Result<(), Reject> {
 
 /// Where a commitment is expected and there is one, the coinbase's witness MUST be one item of 32
 /// bytes, and item and witnesses MUST hash to the commitment; else there MUST be no witness.
-/// Spec: BIP-0141. Core: `CheckWitnessMalleation`.
+/// Returns the hashes with witnesses. Spec: BIP-0141. Core: `CheckWitnessMalleation`.
 pub(crate) fn check_witnesses<B: AsRef<[u8]>>(
     block: &Block<B>,
+    txids: &[Txid],
     expects_commitment: bool,
-) -> Result<(), Reject> {
+) -> Result<Vec<Wtxid>, Reject> {
     let commitment = witness_commitment(block).filter(|_| expects_commitment);
     let Some(index) = commitment else {
         let has_witness = block.txs().any(|tx| tx.has_witness());
-        return ensure(!has_witness, Reject::UnexpectedWitness);
+        ensure(!has_witness, Reject::UnexpectedWitness)?;
+        return Ok(txids.iter().map(|txid| Wtxid(txid.0)).collect());
     };
     let coinbase = block.tx(0);
     let mut items = (0..coinbase.input_count().min(1)).flat_map(|index| coinbase.witness(index));
     let (Some(Ok(nonce)), None) = (items.next().map(<[u8; 32]>::try_from), items.next()) else {
         return Err(Reject::BadWitnessNonceSize);
     };
-    let hash = sha256d([block.witness_merkle_root().0, nonce].as_flattened());
+    let wtxids = wtxids(block, txids);
+    let leaves = [[0; 32]].into_iter().chain(wtxids[1..].iter().map(|wtxid| wtxid.0));
+    let hash = sha256d([merkle_root(leaves.collect()).0, nonce].as_flattened());
     let committed = &coinbase.output(index).script_pubkey[COMMITMENT_PREFIX.len()..][..32];
-    ensure(hash == *committed, Reject::BadWitnessMerkleMatch)
+    ensure(hash == *committed, Reject::BadWitnessMerkleMatch)?;
+    Ok(wtxids)
+}
+
+/// The hashes with witnesses; of transactions that have none they are the txids.
+fn wtxids<B: AsRef<[u8]>>(block: &Block<B>, txids: &[Txid]) -> Vec<Wtxid> {
+    let mut wtxids: Vec<Wtxid> = txids.iter().map(|txid| Wtxid(txid.0)).collect();
+    let places: Vec<usize> =
+        (0..block.tx_count()).filter(|&index| block.tx(index).has_witness()).collect();
+    let mut hashes = vec![[0; 32]; places.len()];
+    sha256d_many(&mut hashes, |index| [block.tx(places[index]).bytes(), &[], &[]]);
+    for (place, hash) in places.into_iter().zip(hashes) {
+        wtxids[place] = Wtxid(hash);
+    }
+    wtxids
 }
 
 /// Returns which output of the coinbase is the witness commitment: the last that looks like one.

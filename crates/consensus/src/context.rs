@@ -1,5 +1,7 @@
+use alloc::vec::Vec;
+
 use caesure_script::{Flags, push_int};
-use caesure_wire::{Block, BlockHash};
+use caesure_wire::{Block, BlockHash, Txid, Wtxid};
 
 use crate::block_rules::check_witnesses;
 use crate::input_rules::is_final;
@@ -85,25 +87,26 @@ impl BlockContext {
     }
 }
 
-type Rule<B> = fn(&Block<B>, &BlockContext) -> Result<(), Reject>;
-
-/// Checks a block in its place in the chain. [`check_block`](crate::check_block) must have passed.
+/// Checks a block in its place in the chain, and returns the hashes of its transactions with their
+/// witnesses. `txids` are what [`check_block`](crate::check_block) returned for it.
 /// Core: `ContextualCheckBlock`.
 ///
 /// # Errors
 /// The first rule that it breaks.
+///
+/// # Panics
+/// When there are fewer `txids` than transactions.
 pub fn check_block_context<B: AsRef<[u8]>>(
     block: &Block<B>,
     context: &BlockContext,
-) -> Result<(), Reject> {
+    txids: &[Txid],
+) -> Result<Vec<Wtxid>, Reject> {
     // The order decides which reason is reported.
-    let rules: [Rule<B>; 4] = [
-        has_final_transactions,
-        begins_with_the_height,
-        |block, context| check_witnesses(block, context.has_segwit),
-        has_weight,
-    ];
-    rules.iter().try_for_each(|rule| rule(block, context))
+    has_final_transactions(block, context)?;
+    begins_with_the_height(block, context)?;
+    let wtxids = check_witnesses(block, txids, context.has_segwit)?;
+    has_weight(block)?;
+    Ok(wtxids)
 }
 
 /// A block's transactions, the coinbase too, MUST be final.
@@ -120,7 +123,7 @@ fn begins_with_the_height<B: AsRef<[u8]>>(
     block: &Block<B>,
     context: &BlockContext,
 ) -> Result<(), Reject> {
-    let mut height = alloc::vec::Vec::new();
+    let mut height = Vec::new();
     push_int(&mut height, context.height.into());
     let input = block.txs().next().and_then(|coinbase| coinbase.inputs().next());
     let has_height = input.is_some_and(|input| input.script_sig.starts_with(&height));
@@ -129,7 +132,7 @@ fn begins_with_the_height<B: AsRef<[u8]>>(
 
 /// A block's weight MUST NOT be over 4,000,000. Comes last: what a mutated witness weighs says
 /// nothing about the header.
-fn has_weight<B: AsRef<[u8]>>(block: &Block<B>, _: &BlockContext) -> Result<(), Reject> {
+fn has_weight<B: AsRef<[u8]>>(block: &Block<B>) -> Result<(), Reject> {
     ensure(block.weight() <= MAX_BLOCK_WEIGHT, Reject::BadBlkWeight)
 }
 

@@ -27,6 +27,7 @@ pub struct HeaderTree {
     params: Params,
     entries: Vec<Entry>,
     ids: HashTable<u32>,
+    best: HeaderId,
 }
 
 #[derive(Clone, Debug)]
@@ -54,7 +55,8 @@ impl HeaderTree {
     /// Makes a tree of block 0.
     #[must_use]
     pub fn new(params: &Params) -> Self {
-        let mut tree = Self { params: params.clone(), entries: Vec::new(), ids: HashTable::new() };
+        let (entries, ids, best) = (Vec::new(), HashTable::new(), Self::GENESIS);
+        let mut tree = Self { params: params.clone(), entries, ids, best };
         tree.insert(&params.genesis, params.genesis_hash, None);
         tree
     }
@@ -140,6 +142,13 @@ impl HeaderTree {
     #[must_use]
     pub fn parent(&self, id: HeaderId) -> Option<HeaderId> {
         (id != Self::GENESIS).then(|| self.entry(id).parent)
+    }
+
+    /// Returns the header with the most work that is not marked as invalid, the first of several.
+    /// Core: `m_best_header`.
+    #[must_use]
+    pub const fn best(&self) -> HeaderId {
+        self.best
     }
 
     /// Returns the ancestor at a height, or the header itself; none above it.
@@ -229,6 +238,11 @@ impl HeaderTree {
             let parent = self.entries[i].parent;
             self.entries[i].is_invalid |= self.entry(parent).is_invalid;
         }
+        if self.is_invalid(self.best) {
+            let valid = (0..).map(HeaderId).take(self.len()).filter(|&id| !self.is_invalid(id));
+            let best = valid.reduce(|best, id| self.better(best, id));
+            self.best = best.unwrap_or(Self::GENESIS);
+        }
     }
 
     /// Returns whether a header or an ancestor of it was marked as invalid.
@@ -260,6 +274,11 @@ impl HeaderTree {
                     .seconds(proof(self.entry(best).bits), self.params.pow_target_spacing)
     }
 
+    /// The one with more work, or the first.
+    fn better(&self, first: HeaderId, second: HeaderId) -> HeaderId {
+        if self.chain_work(first) < self.chain_work(second) { second } else { first }
+    }
+
     fn entry(&self, id: HeaderId) -> &Entry {
         &self.entries[id.0 as usize]
     }
@@ -284,6 +303,7 @@ impl HeaderTree {
         });
         let entries = &self.entries;
         self.ids.insert_unique(key(&hash), id.0, |id| key(&entries[*id as usize].hash));
+        self.best = self.better(self.best, id);
         id
     }
 }

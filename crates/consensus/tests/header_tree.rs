@@ -200,6 +200,31 @@ fn kotoba_scripts_are_assumed_valid_only_over_two_weeks_of_work_back() {
 }
 
 #[test]
+fn the_best_header_has_the_most_work_and_is_the_first_of_several_that_are_not_invalid() {
+    let mut chain = Chain::new(Params::new(Network::Regtest));
+    let mut add = |parent, tag| {
+        chain.tip = parent;
+        let mut header = chain.header();
+        header.time += tag;
+        mine(&mut header, &chain.params);
+        chain.tip = chain.tree.accept(&header, u32::MAX).unwrap();
+        (chain.tip, chain.tree.best())
+    };
+    let (a, best) = add(HeaderTree::GENESIS, 1);
+    assert_eq!(best, a);
+    let (b, best) = add(HeaderTree::GENESIS, 2);
+    assert_eq!(best, a);
+    let (c, best) = add(b, 1);
+    assert_eq!(best, c);
+    chain.tree.mark_invalid(c);
+    assert_eq!(chain.tree.best(), a);
+    chain.tree.mark_invalid(a);
+    assert_eq!(chain.tree.best(), b);
+    chain.tree.mark_invalid(b);
+    assert_eq!(chain.tree.best(), HeaderTree::GENESIS);
+}
+
+#[test]
 fn genesis_blocks_have_their_hashes_and_pass_the_rules() {
     let check = |params: Params, hash: &str, magic: [u8; 4], ports: [u16; 2]| {
         assert_eq!(params.genesis_hash.to_string(), hash);

@@ -223,17 +223,18 @@ fn single_blocks_pass_all_rules_that_need_no_coins() {
                 continue;
             }
             let block = Block::parse(std::fs::read(&path).unwrap()).unwrap();
-            assert!(check_block(&block, &params).is_ok(), "{stem}");
+            let txids = check_block(&block, &params).expect(stem);
             let sigops: usize = block.txs().map(legacy_sigop_count).sum();
             assert!(sigops * 4 <= MAX_BLOCK_SIGOPS_COST);
             // One block is without a height.
             if let Ok(height) = stem.parse() {
                 // The real median time is some hours before the block's own.
                 let context = facts(&params, block.header(), height, block.header().time);
-                assert_eq!(check_block_context(&block, &context), Ok(()), "{stem}");
+                let wtxids = check_block_context(&block, &context, &txids).expect(stem);
+                assert_eq!(wtxids, block.wtxids(), "{stem}");
                 assert!(!is_block_mutated(&block, context.has_segwit));
                 let wrong = BlockContext { height: height + 1, ..context };
-                let result = check_block_context(&block, &wrong).unwrap_err();
+                let result = check_block_context(&block, &wrong, &txids).unwrap_err();
                 assert_eq!(result.reason(), "bad-cb-height", "{stem}");
             }
             count += 1;
@@ -248,9 +249,9 @@ fn the_first_segwit_block_without_its_witnesses_is_mutated() {
     let Some(bytes) = outside("blocks/mainnet/481824-stripped.raw", "1 block") else { return };
     let params = Params::new(Network::Main);
     let block = Block::parse(bytes).unwrap();
-    assert!(check_block(&block, &params).is_ok());
+    let txids = check_block(&block, &params).unwrap();
     let context = facts(&params, block.header(), 481_824, block.header().time);
-    let result = check_block_context(&block, &context);
+    let result = check_block_context(&block, &context, &txids);
     let (reject, text) = (Reject::BadWitnessNonceSize, "bad-witness-nonce-size");
     refused(result, reject, text, RejectClass::Mutated);
     assert!(is_block_mutated(&block, true));
@@ -391,7 +392,7 @@ fn blocks_of_mainnet_from_2009_to_2022_connect_to_their_coins() {
         assert_eq!(header.hash().to_string(), expected);
         let bytes: Vec<Vec<u8>> = txs.iter().map(|(tx, _)| tx.encode()).collect();
         let block = Block::parse(encode_block(&header, &bytes)).unwrap();
-        assert!(check_block(&block, &params).is_ok());
+        let txids = check_block(&block, &params).unwrap();
         let times = state["prev_timestamps"].as_array().unwrap();
         let mut times: Vec<u32> = times.iter().map(unsigned).collect();
         if height.is_multiple_of(2016) {
@@ -401,7 +402,7 @@ fn blocks_of_mainnet_from_2009_to_2022_connect_to_their_coins() {
         }
         times.sort_unstable();
         let context = facts(&params, &header, height, times[times.len() / 2]);
-        assert_eq!(check_block_context(&block, &context), Ok(()));
+        assert_eq!(check_block_context(&block, &context, &txids), Ok(block.wtxids()));
         let coins: Vec<Coin> = txs.into_iter().skip(1).flat_map(|(_, coins)| coins).collect();
         let (over, cost) = connect(&params, &block, height, &coins);
         assert!(over <= 0);

@@ -33,7 +33,7 @@ impl Judge {
         let now = 1_704_067_200;
         let id = self.tree.accept(block.header(), now).unwrap();
         let context = BlockContext::new(&self.params, &self.tree, id);
-        check_block_context(&block, &context).unwrap();
+        check_block_context(&block, &context, &txids).unwrap();
         let mut coins = self.worlds.get(&block.header().prev_block).cloned().unwrap_or_default();
         let mut prevouts = Vec::new();
         for (tx, &txid) in block.txs().zip(&txids) {

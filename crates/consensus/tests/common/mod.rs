@@ -180,7 +180,7 @@ impl Chain {
         let id = self.tree.accept(block.header(), self.now)?;
         let txids = check_block(block, &self.params)?;
         let context = BlockContext::new(&self.params, &self.tree, id);
-        check_block_context(block, &context)?;
+        assert_eq!(check_block_context(block, &context, &txids)?, block.wtxids());
         let mut coins = self.coins.clone();
         let mut prevouts = Vec::new();
         for (tx, txid) in block.txs().zip(&txids) {
