@@ -2,9 +2,11 @@ use std::path::PathBuf;
 
 use caesure_consensus::{Network, Params};
 use caesure_generate::Profile;
-use caesure_wire::BlockHash;
+use caesure_wire::{BlockHash, ParseHashError};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+
+use crate::memory::Memory;
 
 const NETWORKS: &[(&str, Network)] = &[
     ("main", Network::Main),
@@ -91,6 +93,8 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Drops every stored block above a block, on all forks
     Truncate {
+        #[command(flatten)]
+        ceiling: Ceiling,
         /// The last block to keep: a hash, a height, or tip-N
         block: String,
         /// Does not ask
@@ -99,6 +103,8 @@ pub(crate) enum Command {
     },
     /// Shows the set of unspent outputs
     Utxo {
+        #[command(flatten)]
+        ceiling: Ceiling,
         #[command(subcommand)]
         command: Utxo,
     },
@@ -156,6 +162,20 @@ pub(crate) enum Format {
 
 const FORMATS: &[(&str, Format)] = &[("v2", Format::Snapshot), ("v3", Format::Original)];
 
+/// What commands that open the set of unspent outputs take.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Ceiling {
+    /// The most memory to take, in MiB
+    #[arg(long, global = true, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..))]
+    memory: u32,
+}
+
+impl Ceiling {
+    pub(crate) fn memory(self) -> Memory {
+        Memory::of(self.memory)
+    }
+}
+
 /// What commands that validate take.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Validation {
@@ -165,6 +185,16 @@ pub(crate) struct Validation {
     /// How many blocks below the tip keep a world of their own
     #[arg(long, value_name = "N", default_value_t = 288, value_parser = clap::value_parser!(u32).range(1..=800))]
     pub(crate) horizon: u32,
+    /// A block whose ancestors' scripts are not checked, if it is on the best chain of headers and
+    /// they are two weeks of work below its end; 0 checks all
+    #[arg(long, value_name = "HASH", default_value = "0", value_parser = parse_assumed)]
+    pub(crate) assumevalid: BlockHash,
+    #[command(flatten)]
+    pub(crate) ceiling: Ceiling,
+}
+
+fn parse_assumed(text: &str) -> Result<BlockHash, ParseHashError> {
+    if text == "0" { Ok(BlockHash::ZERO) } else { text.parse() }
 }
 
 impl Validation {

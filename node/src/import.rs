@@ -3,12 +3,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use caesure_blockstore::{Counts as InputCounts, RecordReader};
+use caesure_consensus::Reject;
 use caesure_wire::{BlockHash, Header};
 use serde_json::{Value, json};
 
 use crate::args::{Common, Import};
 use crate::chain::{Chain, Offer, Origin, Refusal};
-use crate::opening::{Access, open_chain};
+use crate::opening::{Access, Settings, open_chain};
 use crate::progress::Progress;
 use crate::{Error, Outcome, Waiting, base, clock, report};
 
@@ -39,13 +40,16 @@ pub(crate) fn run(common: &Common, import: &Import) -> Result<Outcome, Error> {
     let magic = params.magic;
     let readers: Vec<RecordReader> =
         paths.iter().map(|path| RecordReader::open(path, magic)).collect::<Result<_, _>>()?;
-    let (horizon, threads) = (validation.horizon, validation.threads());
-    let mut chain = open_chain(&folder, params, Access::Write, horizon, threads)?;
+    let mut chain = open_chain(&folder, params, Access::Write, &Settings::new(validation))?;
     let total = readers.iter().map(RecordReader::total_bytes).sum();
     let mut progress =
         Progress::new(if paths.is_empty() { chain.tree.len() as u64 } else { total });
     let mut tally = Tally::default();
     chain.stop = stop_flag()?;
+    if validation.assumevalid != BlockHash::ZERO {
+        let files = readers.iter().zip(paths).filter(|(reader, _)| 0 < reader.total_bytes());
+        files.into_iter().try_for_each(|(_, path)| announce_headers(&mut chain, path))?;
+    }
     connect_stored(&mut chain, &mut progress, paths.is_empty())?;
     let mut failed = None;
     let mut before = 0;
@@ -88,6 +92,31 @@ pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>, Error> {
         eprintln!("stopping: what is validated is saved");
     })?;
     Ok(stop)
+}
+
+/// Shows the chain the headers of a file before its blocks, since what is assumed valid depends on
+/// what is on top of it. Streams cannot be read twice. Whatever is wrong is said when the blocks come.
+fn announce_headers(chain: &mut Chain, path: &Path) -> Result<(), Error> {
+    let now = clock::unix_time();
+    let mut waiting: Waiting<Header> = Waiting::new();
+    let records = RecordReader::open(path, chain.params.magic)?.map_while(Result::ok);
+    for record in records {
+        if chain.is_stopped() {
+            break;
+        }
+        let mut ready: Vec<Header> =
+            record.bytes.as_ref().first_chunk().map(Header::from_bytes).into_iter().collect();
+        while let Some(header) = ready.pop() {
+            match chain.announce(&header, now) {
+                Ok(()) => ready.extend(waiting.remove(&header.hash()).unwrap_or_default()),
+                Err(Reject::PrevBlkNotFound) => {
+                    waiting.entry(header.prev_block).or_default().push(header);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Judges blocks that are stored and not yet in the ledger: after a stop, or of an adopted file.
@@ -210,6 +239,8 @@ pub(crate) fn conclude(common: &Common, chain: &Chain, progress: &Progress, own:
         "txs": counts.txs,
         "inputs": counts.inputs,
         "signatures": counts.signatures,
+        "scripts_cached": counts.scripts_cached,
+        "scripts_skipped": counts.scripts_skipped,
         "seconds": progress.seconds(),
         "height": tip.height,
         "bestblock": tip.hash.to_string(),

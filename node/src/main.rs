@@ -8,9 +8,11 @@ mod demo;
 mod error;
 mod generate;
 mod import;
+mod memory;
 mod opening;
 mod pool;
 mod progress;
+mod script_cache;
 mod truncate;
 mod utxo;
 mod utxo_file;
@@ -74,8 +76,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Error> {
             Ok(Outcome::Done)
         }
         Command::Verify(options) => verify::run(common, options),
-        Command::Truncate { block, yes } => truncate::run(common, block, *yes),
-        Command::Utxo { command } => utxo::run(common, command),
+        Command::Truncate { ceiling, block, yes } => truncate::run(common, *ceiling, block, *yes),
+        Command::Utxo { ceiling, command } => utxo::run(common, *ceiling, command),
     }
 }
 

@@ -7,7 +7,9 @@ use caesure_consensus::{HeaderId, HeaderTree, Params};
 use caesure_ledger::{Ledger, OpenReport as LedgerReport, Options, genesis_info};
 use caesure_wire::{BlockHash, Header};
 
+use crate::args::{Ceiling, Validation};
 use crate::chain::{Chain, Store};
+use crate::memory::Memory;
 use crate::{Error, clock, truncate};
 
 /// What a command does with the base.
@@ -21,14 +23,41 @@ pub(crate) enum Access {
     ReadFromGenesis,
 }
 
+/// How blocks are validated and kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) threads: usize,
+    pub(crate) horizon: u32,
+    pub(crate) memory: Memory,
+    /// Scripts up to this block are taken to be good; zero for none.
+    pub(crate) assumed_valid: BlockHash,
+}
+
+impl Settings {
+    pub(crate) fn new(validation: &Validation) -> Self {
+        Self {
+            threads: validation.threads(),
+            horizon: validation.horizon,
+            memory: validation.ceiling.memory(),
+            assumed_valid: validation.assumevalid,
+        }
+    }
+
+    /// For a command that validates nothing.
+    pub(crate) fn reading(ceiling: Ceiling) -> Self {
+        let memory = Memory { script_cache: 0, ..ceiling.memory() };
+        Self { threads: 1, horizon: 288, memory, assumed_valid: BlockHash::ZERO }
+    }
+}
+
 /// Opens the base's block store and ledger and reads all stored headers.
 pub(crate) fn open_chain(
     folder: &Path,
     params: Params,
     access: Access,
-    horizon: u32,
-    threads: usize,
+    settings: &Settings,
 ) -> Result<Chain, Error> {
+    let horizon = settings.horizon;
     let params = Arc::new(params);
     let mut store = match access {
         Access::Write => {
@@ -66,7 +95,7 @@ pub(crate) fn open_chain(
         describe_ledger(&report);
         ledger
     };
-    let mut chain = Chain::new(params, tree, store, ledger, threads);
+    let mut chain = Chain::new(params, tree, store, ledger, settings);
     // The oldest are taken first, from the end.
     headers.reverse();
     chain.accept_stored(headers, clock::unix_time());

@@ -1,20 +1,24 @@
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use caesure_consensus::{
     BlockContext, Coin, Params, Reject, check_block, check_block_context, verify_tx_scripts,
 };
 use caesure_script::{Flags, ScriptError};
-use caesure_wire::{Block, BlockHash, DecodeError, Txid};
+use caesure_wire::{Block, BlockHash, DecodeError, Txid, Wtxid};
 use crossbeam_channel::{Receiver, Sender, select_biased, unbounded};
+
+use crate::script_cache::ScriptCache;
 
 /// A block that passed every check that needs no coins.
 #[derive(Debug)]
 pub(crate) struct Body {
     pub(crate) block: Block<Vec<u8>>,
     pub(crate) txids: Vec<Txid>,
+    pub(crate) wtxids: Vec<Wtxid>,
 }
 
 /// Why a block is refused.
@@ -50,30 +54,54 @@ pub(crate) struct Scripts {
 
 pub(crate) enum Done {
     Prepared { ticket: u64, result: Result<Arc<Body>, Fault> },
-    Scripts { ticket: u64, faults: Vec<ScriptFault>, signatures: u64 },
+    Scripts { ticket: u64, checked: Checked },
+}
+
+/// What came of a part of a block's scripts.
+#[derive(Default)]
+pub(crate) struct Checked {
+    /// The first failing input of each transaction.
+    pub(crate) faults: Vec<ScriptFault>,
+    /// How many signatures were checked.
+    pub(crate) signatures: u64,
+    /// How many inputs are of transactions that were known to be good.
+    pub(crate) cached: u64,
+}
+
+/// What all threads look at.
+struct Shared {
+    params: Arc<Params>,
+    cache: ScriptCache,
+    is_closed: AtomicBool,
 }
 
 /// A fixed number of threads. Scripts go before preparation, so that what is begun gets finished.
+///
+/// Its queues take what they are given: the owner bounds the bytes that are on their way. When it is
+/// dropped, each thread ends after the job that it has begun.
 pub(crate) struct Pool {
     scripts: Option<Sender<Job>>,
     preparation: Option<Sender<Job>>,
     done: Receiver<Done>,
     threads: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
 }
 
 impl Pool {
-    pub(crate) fn new(threads: usize, params: &Arc<Params>) -> Self {
+    pub(crate) fn new(threads: usize, params: &Arc<Params>, cache: ScriptCache) -> Self {
+        let (params, is_closed) = (Arc::clone(params), AtomicBool::new(false));
+        let shared = Arc::new(Shared { params, cache, is_closed });
         let (scripts, scripts_in) = unbounded();
         let (preparation, preparation_in) = unbounded();
         let (out, done) = unbounded();
         let start = |_| {
             let (scripts, preparation) = (scripts_in.clone(), preparation_in.clone());
-            let (out, params) = (out.clone(), Arc::clone(params));
+            let (out, shared) = (out.clone(), Arc::clone(&shared));
             #[expect(clippy::disallowed_methods, reason = "this is where node starts its threads")]
-            thread::spawn(move || work(&scripts, &preparation, &out, &params))
+            thread::spawn(move || work(&scripts, &preparation, &out, &shared))
         };
         let threads = (0..threads).map(start).collect();
-        Self { scripts: Some(scripts), preparation: Some(preparation), done, threads }
+        Self { scripts: Some(scripts), preparation: Some(preparation), done, threads, shared }
     }
 
     pub(crate) fn prepare(&self, job: Job) {
@@ -97,6 +125,7 @@ fn send(queue: Option<&Sender<Job>>, job: Job) {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        self.shared.is_closed.store(true, Ordering::Relaxed);
         (self.scripts, self.preparation) = (None, None);
         for thread in self.threads.drain(..) {
             // A thread that panicked has ended the process already.
@@ -105,19 +134,23 @@ impl Drop for Pool {
     }
 }
 
-fn work(scripts: &Receiver<Job>, preparation: &Receiver<Job>, out: &Sender<Done>, params: &Params) {
-    loop {
+/// Does a piece of work for a block. A panic in it ends the process: what is on the disk is whole at
+/// any moment, what is in memory may not be.
+pub(crate) fn guarded<T>(hash: BlockHash, work: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        eprintln!("caesure: stopped by a fault of its own while checking block {hash}");
+        std::process::exit(101)
+    })
+}
+
+fn work(scripts: &Receiver<Job>, preparation: &Receiver<Job>, out: &Sender<Done>, shared: &Shared) {
+    while !shared.is_closed.load(Ordering::Relaxed) {
         let job = select_biased! {
             recv(scripts) -> job => job,
             recv(preparation) -> job => job,
         };
         let Ok(job) = job else { return };
-        let hash = job.hash();
-        let Ok(done) = catch_unwind(AssertUnwindSafe(|| job.run(params))) else {
-            eprintln!("caesure: stopped by a fault of its own while checking block {hash}");
-            std::process::exit(101);
-        };
-        if out.send(done).is_err() {
+        if out.send(guarded(job.hash(), || job.run(shared))).is_err() {
             return;
         }
     }
@@ -131,15 +164,15 @@ impl Job {
         }
     }
 
-    fn run(self, params: &Params) -> Done {
+    fn run(self, shared: &Shared) -> Done {
         match self {
             Self::Prepare { ticket, bytes, context } => {
-                let result = prepare(bytes, &context, params).map(Arc::new);
+                let result = prepare(bytes, &context, &shared.params).map(Arc::new);
                 Done::Prepared { ticket, result }
             }
             Self::Scripts { ticket, scripts, txs, first_input } => {
-                let (faults, signatures) = check_scripts(&scripts, txs, first_input);
-                Done::Scripts { ticket, faults, signatures }
+                let checked = check_scripts(&scripts, txs, first_input, &shared.cache);
+                Done::Scripts { ticket, checked }
             }
         }
     }
@@ -148,26 +181,128 @@ impl Job {
 fn prepare(bytes: Vec<u8>, context: &BlockContext, params: &Params) -> Result<Body, Fault> {
     let block = Block::parse(bytes)?;
     let txids = check_block(&block, params)?;
-    check_block_context(&block, context)?;
-    Ok(Body { block, txids })
+    let wtxids = check_block_context(&block, context, &txids)?;
+    Ok(Body { block, txids, wtxids })
 }
 
-/// The first failing input of each transaction, and how many signatures were checked.
+/// Runs the scripts of transactions that are not known to be good.
 fn check_scripts(
     scripts: &Scripts,
     txs: Range<usize>,
     first_input: usize,
-) -> (Vec<ScriptFault>, u64) {
+    cache: &ScriptCache,
+) -> Checked {
     let mut prevouts = &scripts.prevouts[first_input..];
-    let (mut faults, mut signatures) = (Vec::new(), 0);
+    let mut checked = Checked::default();
     for index in txs {
         let tx = scripts.body.block.tx(index);
         let (own, rest) = prevouts.split_at(tx.input_count());
         prevouts = rest;
+        let key = cache.key(&scripts.body.wtxids[index], scripts.flags);
+        if cache.contains(key) {
+            checked.cached += own.len() as u64;
+            continue;
+        }
         match verify_tx_scripts(tx, own, scripts.flags) {
-            Ok(checked) => signatures += checked,
-            Err((input, error)) => faults.push(ScriptFault { tx: index, input, error }),
+            Ok(signatures) => {
+                cache.insert(key);
+                checked.signatures += signatures;
+            }
+            Err((input, error)) => checked.faults.push(ScriptFault { tx: index, input, error }),
         }
     }
-    (faults, signatures)
+    checked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::process::Command;
+
+    use caesure_consensus::{HeaderTree, Network};
+    use caesure_wire::{OutPoint, Transaction, TxIn, TxOut};
+
+    /// Set in a process that one of the tests below starts, to have the fault in it.
+    const CHILD: &str = "CAESURE_FAULT_IN";
+
+    /// Two transactions, the second of which spends a coin that the job does not name.
+    fn faulty_job() -> Job {
+        let spend = |vout| Transaction {
+            version: 1,
+            inputs: vec![TxIn { prevout: OutPoint { vout, ..OutPoint::NULL }, ..TxIn::default() }],
+            outputs: vec![TxOut::default()],
+            lock_time: 0,
+        };
+        let txs = [spend(u32::MAX).encode(), spend(0).encode()];
+        let params = Params::new(Network::Regtest);
+        let block = Block::parse(caesure_wire::encode_block(&params.genesis, &txs)).unwrap();
+        let (txids, wtxids) = (block.txids(), block.wtxids());
+        let body = Arc::new(Body { block, txids, wtxids });
+        let scripts = Scripts { body, prevouts: [None].into(), flags: Flags::NONE };
+        Job::Scripts { ticket: 0, scripts, txs: 1..2, first_input: 0 }
+    }
+
+    fn pool(threads: usize) -> Pool {
+        let params = Arc::new(Params::new(Network::Regtest));
+        Pool::new(threads, &params, ScriptCache::new(0))
+    }
+
+    /// Runs this test alone in a process of its own, which must end with the block's hash.
+    fn ends_with_the_hash(test: &str) {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(CHILD, test)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(101), "{stderr}");
+        let hash = Params::new(Network::Regtest).genesis_hash;
+        let line = format!("stopped by a fault of its own while checking block {hash}");
+        assert!(stderr.contains(&line), "{stderr}");
+    }
+
+    #[test]
+    fn a_panic_in_a_thread_ends_the_process_with_the_blocks_hash() {
+        if std::env::var_os(CHILD).is_some() {
+            let pool = pool(2);
+            pool.check(faulty_job());
+            pool.take(true);
+            return;
+        }
+        ends_with_the_hash(
+            "pool::tests::a_panic_in_a_thread_ends_the_process_with_the_blocks_hash",
+        );
+    }
+
+    /// Else its stack would be unwound, with threads that work on and a ledger that is half changed.
+    #[test]
+    fn a_panic_of_the_thread_that_owns_the_chain_ends_the_process_in_the_same_way() {
+        if std::env::var_os(CHILD).is_some() {
+            let _pool = pool(2);
+            guarded(faulty_job().hash(), || panic!("a fault"));
+            return;
+        }
+        ends_with_the_hash(
+            "pool::tests::a_panic_of_the_thread_that_owns_the_chain_ends_the_process_in_the_same_way",
+        );
+    }
+
+    #[test]
+    fn a_pool_that_is_dropped_leaves_what_it_has_not_begun() {
+        let params = Params::new(Network::Regtest);
+        let tree = HeaderTree::new(&params);
+        let context = BlockContext::new(&params, &tree, HeaderTree::GENESIS);
+        let tx = Transaction { inputs: vec![TxIn::default()], ..Transaction::default() }.encode();
+        let bytes = caesure_wire::encode_block(&params.genesis, &vec![tx; 20_000]);
+        let pool = pool(2);
+        let jobs = 200;
+        for ticket in 0..jobs {
+            pool.prepare(Job::Prepare { ticket, bytes: bytes.clone(), context });
+        }
+        let done = pool.done.clone();
+        drop(pool);
+        let done = done.iter().count();
+        assert!(done < 100, "{done} of {jobs} jobs were done");
+    }
 }

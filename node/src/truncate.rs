@@ -6,17 +6,23 @@ use caesure_blockstore::{BlockStore, RecordReader};
 use caesure_wire::{BlockHash, Header};
 use serde_json::json;
 
-use crate::args::Common;
+use crate::args::{Ceiling, Common};
 use crate::chain::{Chain, Store};
-use crate::opening::{Access, find_block, open_chain};
+use crate::opening::{Access, Settings, find_block, open_chain};
 use crate::{Error, Outcome, base, report};
 
 /// Holds the kept blocks that lie behind dropped ones while the file is cut.
 const PENDING: &str = "truncate.pending";
 
-pub(crate) fn run(common: &Common, block: &str, yes: bool) -> Result<Outcome, Error> {
+pub(crate) fn run(
+    common: &Common,
+    ceiling: Ceiling,
+    block: &str,
+    yes: bool,
+) -> Result<Outcome, Error> {
     let folder = base::network_folder(common.base.as_deref(), common.network())?;
-    let mut chain = open_chain(&folder, common.params(), Access::Write, 288, 1)?;
+    let mut chain =
+        open_chain(&folder, common.params(), Access::Write, &Settings::reading(ceiling))?;
     let id = find_block(&chain, block)?;
     let height = chain.tree.height(id);
     let (dropped, cut_at) = blocks_above(&chain, height)?;

@@ -4,26 +4,29 @@ use caesure_text::hex;
 use caesure_wire::{BlockHash, OutPoint};
 use serde_json::{Value, json};
 
-use crate::args::{Common, Utxo};
+use crate::args::{Ceiling, Common, Utxo};
 use crate::chain::Chain;
-use crate::opening::{Access, find_block, open_chain};
+use crate::opening::{Access, Settings, find_block, open_chain};
 use crate::{Error, Outcome, base, print_line, report, utxo_file};
 
-pub(crate) fn run(common: &Common, command: &Utxo) -> Result<Outcome, Error> {
+pub(crate) fn run(common: &Common, ceiling: Ceiling, command: &Utxo) -> Result<Outcome, Error> {
     match command {
         Utxo::Info { file: Some(file), .. } => utxo_file::info(common, file)?,
-        Utxo::Info { at, file: None } => info(common, at)?,
-        Utxo::Diff { from, at } => diff(common, from, at)?,
-        Utxo::Export { at, format, file } => utxo_file::export(common, at, *format, file)?,
-        Utxo::Load { file, hash } => utxo_file::load(common, file, *hash)?,
+        Utxo::Info { at, file: None } => info(common, &open(common, ceiling)?, at)?,
+        Utxo::Diff { from, at } => diff(common, &open(common, ceiling)?, from, at)?,
+        Utxo::Export { at, format, file } => {
+            utxo_file::refuse_existing(file)?;
+            utxo_file::export(common, &open(common, ceiling)?, at, *format, file)?;
+        }
+        Utxo::Load { file, hash } => utxo_file::load(common, ceiling, file, *hash)?,
     }
     Ok(Outcome::Done)
 }
 
 /// Opens the base to look at sets.
-pub(crate) fn open(common: &Common) -> Result<Chain, Error> {
+fn open(common: &Common, ceiling: Ceiling) -> Result<Chain, Error> {
     let folder = base::network_folder(common.base.as_deref(), common.network())?;
-    open_chain(&folder, common.params(), Access::Read, 288, 1)
+    open_chain(&folder, common.params(), Access::Read, &Settings::reading(ceiling))
 }
 
 /// Finds the set of a block.
@@ -46,17 +49,15 @@ pub(crate) fn push_summary(fields: &mut Value, summary: &Summary) {
     fields["muhash"] = text(summary.muhash).into();
 }
 
-fn info(common: &Common, at: &str) -> Result<(), Error> {
-    let chain = open(common)?;
-    let world = world(&chain, at)?;
+fn info(common: &Common, chain: &Chain, at: &str) -> Result<(), Error> {
+    let world = world(chain, at)?;
     let info = *world.info();
     let mut fields = block_fields(&info);
     push_summary(&mut fields, &world.summary()?);
     fields["fees"] = info.fees.into();
     fields["lost"] = info.lost().into();
     fields["chain_work"] = info.chain_work.to_string().into();
-    // Every set was made from validated blocks so far.
-    fields["verified"] = true.into();
+    fields["verified"] = world.is_verified().into();
     report(common, &fields);
     Ok(())
 }
@@ -65,9 +66,8 @@ fn block_fields(info: &BlockInfo) -> Value {
     json!({ "height": info.height, "bestblock": info.hash.to_string() })
 }
 
-fn diff(common: &Common, from: &str, at: &str) -> Result<(), Error> {
-    let chain = open(common)?;
-    let (from, to) = (world(&chain, from)?, world(&chain, at)?);
+fn diff(common: &Common, chain: &Chain, from: &str, at: &str) -> Result<(), Error> {
+    let (from, to) = (world(chain, from)?, world(chain, at)?);
     let difference = from.diff(&to)?;
     let mut fields = json!({
         "from": block_fields(from.info()),

@@ -11,9 +11,10 @@ use caesure_text::hex;
 use caesure_wire::{BlockHash, OutPoint};
 use serde_json::{Value, json};
 
-use crate::args::{Common, Format};
-use crate::opening::{Access, open_chain};
-use crate::utxo::{open, push_summary, world};
+use crate::args::{Ceiling, Common, Format};
+use crate::chain::Chain;
+use crate::opening::{Access, Settings, open_chain};
+use crate::utxo::{push_summary, world};
 use crate::{Error, base, report};
 
 /// The first byte of the original's files; a snapshot begins with a `u`.
@@ -36,13 +37,21 @@ pub(crate) fn info(common: &Common, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// A file that is there already is not written over.
+pub(crate) fn refuse_existing(path: &Path) -> Result<(), Error> {
+    let is_there = path.symlink_metadata().is_ok();
+    if is_there { Err(Error::Exists(path.to_owned())) } else { Ok(()) }
+}
+
 /// Writes the set of a block into a new file.
-pub(crate) fn export(common: &Common, at: &str, format: Format, path: &Path) -> Result<(), Error> {
-    if path.symlink_metadata().is_ok() {
-        return Err(Error::Exists(path.to_owned()));
-    }
-    let chain = open(common)?;
-    let world = world(&chain, at)?;
+pub(crate) fn export(
+    common: &Common,
+    chain: &Chain,
+    at: &str,
+    format: Format,
+    path: &Path,
+) -> Result<(), Error> {
+    let world = world(chain, at)?;
     let mut incomplete = path.as_os_str().to_owned();
     incomplete.push(".incomplete");
     let incomplete = PathBuf::from(incomplete);
@@ -65,7 +74,12 @@ pub(crate) fn export(common: &Common, at: &str, format: Format, path: &Path) -> 
 }
 
 /// Fills an empty ledger.
-pub(crate) fn load(common: &Common, path: &Path, given: Option<BlockHash>) -> Result<(), Error> {
+pub(crate) fn load(
+    common: &Common,
+    ceiling: Ceiling,
+    path: &Path,
+    given: Option<BlockHash>,
+) -> Result<(), Error> {
     let (input, is_original) = open_file(path)?;
     if is_original {
         return Err(Error::NotLoadable(path.to_owned()));
@@ -79,7 +93,8 @@ pub(crate) fn load(common: &Common, path: &Path, given: Option<BlockHash>) -> Re
     }
     let expected = trusted_hash(&params, block, given)?;
     let folder = base::network_folder(common.base.as_deref(), common.network())?;
-    let chain = open_chain(&folder, params, Access::Write, 288, 1)?;
+    let settings = Settings::reading(ceiling);
+    let mut chain = open_chain(&folder, params, Access::Write, &settings)?;
     if 0 < chain.ledger.tip().info().height {
         return Err(Error::NotEmpty(folder));
     }
@@ -96,7 +111,7 @@ pub(crate) fn load(common: &Common, path: &Path, given: Option<BlockHash>) -> Re
         issued: (0..=height).map(|height| subsidy(height, &chain.params)).sum(),
     };
     let mut coins_read = reader.map(|coin| coin.map_err(Error::format(path)));
-    load_ledger(&folder, &chain.params, base, &mut coins_read, expected.0)?;
+    chain.load_snapshot(&folder, base, &settings, &mut coins_read, expected.0)?;
     report(
         common,
         &json!({
@@ -108,24 +123,6 @@ pub(crate) fn load(common: &Common, path: &Path, given: Option<BlockHash>) -> Re
         }),
     );
     Ok(())
-}
-
-/// TODO: `Ledger::load` takes its place, with these arguments. Until then all is checked and nothing
-/// is loaded.
-fn load_ledger(
-    _folder: &Path,
-    _params: &Params,
-    _base: BlockInfo,
-    coins: &mut dyn Iterator<Item = Result<(OutPoint, Coin), Error>>,
-    expected: [u8; 32],
-) -> Result<(), Error> {
-    let mut tally = Tally::new();
-    for coin in coins {
-        let (outpoint, coin) = coin?;
-        tally.push(&outpoint, &coin);
-    }
-    let [expected, found] = [expected, tally.finish().hash_serialized_3].map(BlockHash);
-    Err(if expected == found { Error::CannotLoad } else { Error::WrongHash { expected, found } })
 }
 
 /// The hash that a set must have: the one built in for its block, or the user's.

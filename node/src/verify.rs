@@ -1,24 +1,31 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::path::Path;
 
+use caesure_consensus::HeaderId;
 use caesure_text::hex;
+use caesure_wire::BlockHash;
 use serde_json::json;
 
 use crate::args::{Common, Verify};
 use crate::chain::{Chain, OnScriptFault};
 use crate::import::{conclude, stop_flag};
-use crate::opening::{Access, open_chain};
+use crate::opening::{Access, Settings, open_chain};
 use crate::progress::Progress;
 use crate::{Error, Outcome, base};
 
 pub(crate) fn run(common: &Common, options: &Verify) -> Result<Outcome, Error> {
     let folder = base::network_folder(common.base.as_deref(), common.network())?;
-    let (horizon, threads) = (options.validation.horizon, options.validation.threads());
-    let params = common.params();
-    let mut chain = open_chain(&folder, params, Access::ReadFromGenesis, horizon, threads)?;
+    let settings = Settings::new(&options.validation);
+    let mut chain = open_chain(&folder, common.params(), Access::ReadFromGenesis, &settings)?;
     chain.stop = stop_flag()?;
     chain.on_script_fault = Some(fault_writer(options)?);
     let best = chain.best_complete().ok_or_else(|| Error::EmptyBase(folder.clone()))?;
+    // A stored branch with more work that leads elsewhere was refused.
+    let held = held_tip(&folder, common, options).and_then(|tip| chain.tree.find(&tip));
+    let leads_on =
+        |tip: &HeaderId| chain.tree.ancestor(best, chain.tree.height(*tip)) == Some(*tip);
+    let best = held.filter(|tip| !leads_on(tip)).unwrap_or(best);
     let total = chain.tree.height(best);
     let mut progress = Progress::new(total.into());
     for height in 1..=total {
@@ -32,6 +39,13 @@ pub(crate) fn run(common: &Common, options: &Verify) -> Result<Outcome, Error> {
     chain.drain()?;
     progress.finish();
     Ok(conclude(common, &chain, &progress, json!({ "blocks_stored": total })))
+}
+
+/// The ledger's tip, if that can be read.
+fn held_tip(folder: &Path, common: &Common, options: &Verify) -> Option<BlockHash> {
+    let settings = Settings::reading(options.validation.ceiling);
+    let chain = open_chain(folder, common.params(), Access::Read, &settings).ok()?;
+    Some(chain.ledger.tip().info().hash)
 }
 
 /// Writes the inputs whose script fails, in the original's form, into a file that is made by the
