@@ -395,6 +395,54 @@ fn a_damaged_block_is_found_by_verify_and_mended_by_an_import() {
 }
 
 #[test]
+fn little_memory_gives_the_same_set() {
+    let world = World::new(1500, 2);
+    let expected = world.expected();
+    world.done(&["import", "--memory", "16", "chain.dat"]);
+    assert_eq!(world.done(&["utxo", "info", "--memory", "16"]), expected);
+    let verified = world.done(&["verify", "--memory", "16", "--par", "2"]);
+    assert_eq!((&verified["height"], &verified["scripts_skipped"]), (&130.into(), &0.into()));
+    assert_eq!(world.run(&["import", "--memory", "15", "chain.dat"]).status, 2);
+    assert_eq!(world.run(&["import", "--assumevalid", "1", "chain.dat"]).status, 2);
+}
+
+#[test]
+fn a_transaction_that_stands_on_two_forks_is_checked_once() {
+    let world = World::new(600, 4);
+    let imported = world.done(&["import", "--par", "1", "chain.dat"]);
+    let verified = world.done(&["verify"]);
+    let count = |json: &Value, name: &str| json[name].as_u64().unwrap();
+    let [all, cached] = ["inputs", "scripts_cached"].map(|name| count(&imported, name));
+    assert!(0 < cached && count(&verified, "inputs") < all, "{imported}");
+    assert_eq!(count(&verified, "scripts_cached"), 0);
+}
+
+#[test]
+fn verify_follows_the_chain_and_leaves_its_forks_and_what_was_refused() {
+    let world = World::new(100, 4);
+    // On block 110 stands a longer branch of which a block claims too much.
+    let mut blocks = world.blocks.clone();
+    let mut parent = caesure_wire::Header::from_bytes(blocks[100].first_chunk().unwrap());
+    let first = u32::try_from(blocks.len()).unwrap();
+    for height in 101..=135 {
+        let value = if height == 120 { 1 << 50 } else { 0 };
+        let output = caesure_wire::TxOut { value, script_pubkey: vec![0x51] };
+        let coinbase = caesure_generate::coinbase(height, first, vec![output]);
+        let bytes = caesure_generate::mine_block(parent.hash(), parent.time + 60, coinbase, &[]);
+        parent = caesure_wire::Header::from_bytes(bytes.first_chunk().unwrap());
+        blocks.push(bytes);
+    }
+    world.write("refused.dat", &frame(&blocks));
+    let run = world.run(&["import", "refused.dat"]);
+    assert_eq!((run.status, &run.json["height"]), (1, &130.into()), "{}", run.stderr);
+    assert_eq!(run.json["first_invalid"]["reason"], "bad-cb-amount");
+    let verified = world.done(&["verify"]);
+    assert_eq!(verified["bestblock"], run.json["bestblock"]);
+    assert_eq!(verified["blocks_connected"], 130);
+    assert_eq!(world.done(&["utxo", "info"]), world.expected());
+}
+
+#[test]
 fn a_world_of_the_window_is_shown_at_a_block() {
     let world = World::new(50, 0);
     world.done(&["import", "chain.dat"]);

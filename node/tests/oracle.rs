@@ -241,8 +241,8 @@ fn child(parent: &Node, coinbases: &[Txid], tag: u32, fault: usize) -> Node {
     Node { hash: hash(&bytes), bytes, height, is_valid: parent.is_valid && 3 < fault }
 }
 
-/// A chain of 101 blocks with a tree on it, parents first, and the block where it must lead.
-fn random_tree(rng: &mut Rng) -> (Vec<Vec<u8>>, BlockHash) {
+/// A chain of 101 blocks, its last block, and the coinbases by height.
+fn chain_of_101() -> (Vec<Vec<u8>>, Node, Vec<Txid>) {
     let genesis = Params::new(Network::Regtest).genesis_block();
     // A file without block 0 stops bitcoind.
     let mut blocks = vec![genesis.clone()];
@@ -257,6 +257,12 @@ fn random_tree(rng: &mut Rng) -> (Vec<Vec<u8>>, BlockHash) {
         node = Node { hash: hash(&bytes), bytes: bytes.clone(), height, is_valid: true };
         blocks.push(bytes);
     }
+    (blocks, node, coinbases)
+}
+
+/// A chain of 101 blocks with a tree on it, parents first, and the block where it must lead.
+fn random_tree(rng: &mut Rng) -> (Vec<Vec<u8>>, BlockHash) {
+    let (mut blocks, node, coinbases) = chain_of_101();
     let mut nodes = vec![node];
     for tag in 1..=80 {
         let back = 1 + rng.below(nodes.len().min(6));
@@ -314,4 +320,112 @@ fn trees_with_faulty_blocks_lead_to_the_tip_and_the_set_that_bitcoind_finds() {
         }
     }
     println!("{TREES} trees of 82 blocks, {asked} of them by bitcoind too");
+}
+
+/// A chain of which block 102 has a fault and 2,100 blocks stand on it, and the hashes of blocks 101
+/// and 150 and of its last.
+fn chain_with_an_early_fault(fault: usize) -> (Vec<Vec<u8>>, [String; 3]) {
+    let (mut blocks, node, coinbases) = chain_of_101();
+    let mut hashes = vec![node.hash];
+    let faulty = child(&node, &coinbases, 1, fault);
+    hashes.push(faulty.hash);
+    blocks.push(faulty.bytes);
+    for height in 103..=2_202 {
+        let output = TxOut { value: 0, script_pubkey: vec![OP_1] };
+        let coinbase = coinbase(height, 0, vec![output]);
+        let bytes = mine_block(hashes[hashes.len() - 1], TREE_TIME + 600 * height, coinbase, &[]);
+        hashes.push(hash(&bytes));
+        blocks.push(bytes);
+    }
+    let names = [0, 49, hashes.len() - 1].map(|index| hashes[index].to_string());
+    (blocks, names)
+}
+
+/// Waits until a block was found invalid, or all are connected.
+fn wait_for_the_verdict(bitcoind: &Bitcoind, is_refused: bool) {
+    let is_there = |tips: &serde_json::Value| {
+        let mut tips = tips.as_array().unwrap().iter();
+        match is_refused {
+            true => tips.any(|tip| tip["status"] == "invalid"),
+            false => tips.all(|tip| tip["status"] == "active"),
+        }
+    };
+    while !is_there(&bitcoind.get("getchaintips", &json!([]))) {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn scripts_below_an_assumed_valid_block_are_skipped_and_nothing_else_as_by_bitcoind() {
+    // A script that fails, a coinbase that claims too much, a coin that does not exist.
+    let mut asked = 0;
+    for (fault, reason) in [
+        (2, "block-script-verify-flag-failed"),
+        (0, "bad-cb-amount"),
+        (3, "bad-txns-inputs-missingorspent"),
+    ] {
+        let (mut blocks, [before, middle, tip]) = chain_with_an_early_fault(fault);
+        let folder = TempDir::new().unwrap();
+        let [file, shuffled] = ["chain.dat", "shuffled.dat"].map(|name| folder.path().join(name));
+        write_records(&file, &blocks);
+        let rng = &mut Rng(1);
+        for i in (2..blocks.len()).rev() {
+            blocks.swap(i, 1 + rng.below(i));
+        }
+        write_records(&shuffled, &blocks);
+        // The block that is assumed valid may stand anywhere above; below it says nothing.
+        for (assumed, is_skipped) in
+            [(&*tip, true), (&middle, true), ("0", false), (&before, false)]
+        {
+            let expected = if is_skipped && fault == 2 { &tip } else { &before };
+            for path in [&file, &shuffled] {
+                let base = TempDir::new().unwrap();
+                let args = ["import", "--assumevalid", assumed, path.to_str().unwrap()];
+                let run = caesure(base.path(), &args);
+                assert_eq!(run.json["bestblock"], *expected, "{reason}, {assumed}: {}", run.stderr);
+                let skipped = u64::from(expected == &tip);
+                assert_eq!(run.json["scripts_skipped"], skipped, "{reason}, {assumed}");
+                if expected == &before {
+                    let said = run.json["first_invalid"]["reason"].as_str().unwrap();
+                    assert!(said.starts_with(reason), "{said}");
+                    continue;
+                }
+                // What was skipped is found by those who do not assume it.
+                let run = caesure(base.path(), &["verify", "--assumevalid", &middle]);
+                assert_eq!((run.status, &run.json["scripts_skipped"]), (0, &json!(1)));
+                let fails = base.path().join("fails.txt");
+                let run = caesure(base.path(), &["verify", "--fails", fails.to_str().unwrap()]);
+                assert_eq!((run.status, &run.json["blocks_invalid"]), (1, &json!(1)));
+            }
+            let args = [format!("-assumevalid={assumed}")];
+            let Some(bitcoind) = Bitcoind::load_with("assumevalid", &file, expected, &args) else {
+                continue;
+            };
+            wait_for_the_verdict(&bitcoind, expected == &before);
+            assert_eq!(bitcoind.get("getbestblockhash", &json!([])), *expected, "{reason}");
+            asked += 1;
+        }
+    }
+    println!("12 imports with --assumevalid, {asked} of them by bitcoind too");
+}
+
+/// Two weeks of work must stand on a block; 2,016 blocks are not more than that.
+#[test]
+fn a_block_with_less_than_two_weeks_of_work_on_it_is_checked_whatever_is_assumed() {
+    let (blocks, [before, _, _]) = chain_with_an_early_fault(2);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("chain.dat");
+    for (count, is_skipped) in [(103 + 2_016, false), (103 + 2_017, true)] {
+        write_records(&file, &blocks[..count]);
+        let tip = hash(&blocks[count - 1]).to_string();
+        let expected = if is_skipped { &tip } else { &before };
+        let base = TempDir::new().unwrap();
+        let args = ["import", "--assumevalid", &tip, file.to_str().unwrap()];
+        assert_eq!(caesure(base.path(), &args).json["bestblock"], *expected);
+        let args = [format!("-assumevalid={tip}")];
+        if let Some(bitcoind) = Bitcoind::load_with("two weeks of work", &file, expected, &args) {
+            wait_for_the_verdict(&bitcoind, !is_skipped);
+            assert_eq!(bitcoind.get("getbestblockhash", &json!([])), *expected);
+        }
+    }
 }

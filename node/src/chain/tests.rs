@@ -145,7 +145,7 @@ fn extend(maker: &mut Maker, blocks: &mut Vec<Made>, count: u32) {
     for _ in 0..count {
         let parent = blocks.last().unwrap().0;
         let height = maker.tree.height(parent) + 1;
-        let seconds = 4 + u32::from(height % 4 == 0 || height % 16 == 2);
+        let seconds = 4 + u32::from(height.is_multiple_of(4) || height % 16 == 2);
         blocks.push(maker.empty(parent, seconds, 0));
     }
 }

@@ -70,7 +70,13 @@ impl Bitcoind {
 
     /// Starts it with a block file, and waits until `tip` is reached.
     pub(crate) fn load(test: &str, file: &Path, tip: &str) -> Option<Self> {
-        let bitcoind = Self::start(test, &[format!("-loadblock={}", file.display())])?;
+        Self::load_with(test, file, tip, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn load_with(test: &str, file: &Path, tip: &str, args: &[String]) -> Option<Self> {
+        let loading = [format!("-loadblock={}", file.display())];
+        let bitcoind = Self::start(test, &[&loading, args].concat())?;
         for _ in 0..1_200 {
             if bitcoind.get("getbestblockhash", &json!([])) == tip {
                 return Some(bitcoind);
