@@ -5,7 +5,7 @@
 //! parent's world while the parent's scripts still run, and dropped with it if they fail.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,11 +15,12 @@ use caesure_consensus::{
     BlockContext, BlockTotals, Coin, HeaderId, HeaderTree, Params, Reject, RejectClass, Work,
     connect_block,
 };
-use caesure_ledger::{Ledger, Resolved, Sums};
-use caesure_wire::{BlockHash, Header};
+use caesure_ledger::{BlockInfo, Ledger, Options, Resolved, Sums, genesis_info};
+use caesure_wire::{BlockHash, Header, OutPoint};
 
+use crate::checkpointer::Checkpointer;
 use crate::memory::Memory;
-use crate::opening::Settings;
+use crate::opening::{Settings, open_ledger};
 use crate::pool::{Body, Checked, Done, Fault, Job, Pool, ScriptFault, Scripts, guarded};
 use crate::script_cache::ScriptCache;
 use crate::{Error, Waiting};
@@ -156,6 +157,7 @@ pub(crate) struct Chain {
     pub(crate) stop: Arc<AtomicBool>,
     /// Set by `verify`, which goes on after a failing script.
     pub(crate) on_script_fault: Option<OnScriptFault>,
+    checkpoint: Checkpointer,
     pool: Pool,
     queue: VecDeque<Queued>,
     checking: VecDeque<Checking>,
@@ -180,6 +182,7 @@ impl Chain {
     ) -> Self {
         let &Settings { threads, memory, assumed_valid, .. } = settings;
         Self {
+            checkpoint: Checkpointer::default(),
             pool: Pool::new(threads, &params, ScriptCache::new(memory.script_cache)),
             params,
             tree,
@@ -310,7 +313,40 @@ impl Chain {
     /// Forces blocks and ledger to the disk and writes a checkpoint.
     pub(crate) fn save(&mut self) -> Result<(), Error> {
         self.sync()?;
+        if let Some(written) = self.checkpoint.wait() {
+            self.ledger.end_checkpoint(written?)?;
+        }
         Ok(self.ledger.checkpoint()?)
+    }
+
+    /// Begins a checkpoint when it is time, and takes over one that is written.
+    fn checkpoint(&mut self) -> Result<(), Error> {
+        if let Some(written) = self.checkpoint.take() {
+            self.ledger.end_checkpoint(written?)?;
+        }
+        if self.ledger.is_checkpoint_due() && !self.checkpoint.is_running() {
+            self.sync()?;
+            if let Some(checkpoint) = self.ledger.begin_checkpoint()? {
+                self.checkpoint.start(checkpoint);
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills the ledger, which is empty, from a snapshot.
+    pub(crate) fn load_snapshot(
+        &mut self,
+        folder: &Path,
+        base: BlockInfo,
+        options: Options,
+        coins: &mut dyn Iterator<Item = Result<(OutPoint, Coin), Error>>,
+        expected: [u8; 32],
+    ) -> Result<(), Error> {
+        let genesis = genesis_info(&self.params, &self.tree);
+        self.ledger = Ledger::in_memory(genesis, options.horizon);
+        Ledger::load(folder, &self.params, base, options.clone(), coins, expected)?;
+        self.ledger = open_ledger(folder, &self.params, genesis, options, &self.store)?;
+        self.save()
     }
 
     /// Puts headers of stored blocks into the tree, and those that waited for them.
@@ -566,10 +602,7 @@ impl Chain {
         self.counts.inputs += inputs;
         self.counts.scripts_skipped += if checked.is_assumed_valid { inputs } else { 0 };
         self.counts.bytes += block.bytes().len() as u64;
-        if self.ledger.is_checkpoint_due() {
-            self.save()?;
-        }
-        Ok(())
+        self.checkpoint()
     }
 
     /// Takes blocks out whose ancestor was just found invalid.
@@ -714,6 +747,9 @@ impl Chain {
             } else {
                 self.wait();
             }
+        }
+        if let Some(written) = self.checkpoint.wait() {
+            self.ledger.end_checkpoint(written?)?;
         }
         Ok(self.ledger.rewind_to(&self.tree.hash(to))?)
     }

@@ -31,16 +31,17 @@ pub(crate) enum Error {
     NoTrustedHash(BlockHash),
     #[error("the hash built in for the set of block {block} is {built_in}, not that of --hash")]
     OtherHash { block: BlockHash, built_in: BlockHash },
-    #[error("the set has the hash {found}, and must have {expected}: nothing was loaded")]
-    WrongHash { expected: BlockHash, found: BlockHash },
     #[error(
         "block {0} is not on the best chain of headers that is known: import its headers first"
     )]
     UnknownBase(BlockHash),
     #[error("the ledger in {} is not empty: choose another base", .0.display())]
     NotEmpty(PathBuf),
-    #[error("this version cannot load a set yet")]
-    CannotLoad,
+    #[error(
+        "the snapshot of block {block} is wrong: validation from genesis gives its set the hash \
+         {found}. Remove ledger.log and ledger.table in {}, and import again", folder.display()
+    )]
+    WrongSnapshot { block: BlockHash, found: BlockHash, folder: PathBuf },
     #[error(transparent)]
     Generate(#[from] caesure_generate::Error),
     #[error("the blocks in {} are not of {network}: choose their network", folder.display())]

@@ -244,6 +244,7 @@ pub(crate) fn conclude(common: &Common, chain: &Chain, progress: &Progress, own:
         "seconds": progress.seconds(),
         "height": tip.height,
         "bestblock": tip.hash.to_string(),
+        "verified": chain.ledger.is_verified(),
         "stopped": chain.is_stopped(),
     });
     if let (Value::Object(fields), Value::Object(mut own)) = (&mut fields, own) {

@@ -3,6 +3,7 @@
 mod args;
 mod base;
 mod chain;
+mod checkpointer;
 mod clock;
 mod demo;
 mod error;

@@ -18,9 +18,7 @@ pub(crate) struct Memory {
     pub(crate) in_flight: usize,
     pub(crate) coins: usize,
     pub(crate) script_cache: usize,
-    #[allow(dead_code, reason = "for the ledger's passes in key order")]
     pub(crate) sort: u64,
-    #[allow(dead_code, reason = "for the ledger's options")]
     pub(crate) ledger_memory: u64,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use caesure_blockstore::{BlockStore, Cut, DamagedRecord, OpenReport};
 use caesure_consensus::{HeaderId, HeaderTree, Params};
-use caesure_ledger::{Ledger, OpenReport as LedgerReport, Options, genesis_info};
+use caesure_ledger::{BlockInfo, Ledger, Options, genesis_info};
 use caesure_wire::{BlockHash, Header};
 
 use crate::args::{Ceiling, Validation};
@@ -43,6 +43,12 @@ impl Settings {
         }
     }
 
+    /// How the ledger is held.
+    pub(crate) fn ledger(&self) -> Options {
+        let Memory { ledger_memory: memory, sort, .. } = self.memory;
+        Options { horizon: self.horizon, memory, sort, watch: None }
+    }
+
     /// For a command that validates nothing.
     pub(crate) fn reading(ceiling: Ceiling) -> Self {
         let memory = Memory { script_cache: 0, ..ceiling.memory() };
@@ -57,7 +63,6 @@ pub(crate) fn open_chain(
     access: Access,
     settings: &Settings,
 ) -> Result<Chain, Error> {
-    let horizon = settings.horizon;
     let params = Arc::new(params);
     let mut store = match access {
         Access::Write => {
@@ -84,22 +89,52 @@ pub(crate) fn open_chain(
     }
     let tree = HeaderTree::new(&params);
     let genesis = genesis_info(&params, &tree);
-    let options = Options { horizon, ..Options::default() };
+    let options = settings.ledger();
     let ledger = if access == Access::ReadFromGenesis {
         Ledger::temporary(folder, genesis, options)?
     } else {
-        let mut is_stored = |hash: &BlockHash| Ok(store.reader().contains(hash));
-        let is_writer = access == Access::Write;
-        let (ledger, report) =
-            Ledger::open(folder, &params, genesis, options, is_writer, &mut is_stored)?;
-        describe_ledger(&report);
-        ledger
+        open_ledger(folder, &params, genesis, options, &store)?
     };
     let mut chain = Chain::new(params, tree, store, ledger, settings);
     // The oldest are taken first, from the end.
     headers.reverse();
     chain.accept_stored(headers, clock::unix_time());
     Ok(chain)
+}
+
+/// Opens the ledger beside a block store, for writing if the store is.
+pub(crate) fn open_ledger(
+    folder: &Path,
+    params: &Params,
+    genesis: BlockInfo,
+    options: Options,
+    store: &Store,
+) -> Result<Ledger, Error> {
+    let is_writer = matches!(store, Store::Writer(_));
+    let mut is_stored = |hash: &BlockHash| Ok(store.reader().contains(hash));
+    let (ledger, report) =
+        Ledger::open(folder, params, genesis, options, is_writer, &mut is_stored)?;
+    if let Some((path, offset)) = &report.damaged {
+        let path = path.display();
+        eprintln!(
+            "{path} is damaged at offset {offset}; the ledger was made anew from what is whole"
+        );
+    }
+    if report.stepped_back {
+        eprintln!("the block file is shorter than the ledger, which stepped back to it");
+    }
+    if is_writer && 0 < report.torn_bytes {
+        eprintln!("cut {} bytes of an unfinished record from the ledger's log", report.torn_bytes);
+    }
+    if !ledger.is_verified() {
+        let base = ledger.base();
+        eprintln!(
+            "unverified: the set stands on a snapshot of block {} at height {}, which validation from \
+             genesis has not reached; caesure verify does it",
+            base.hash, base.height
+        );
+    }
+    Ok(ledger)
 }
 
 fn describe(folder: &Path, report: &OpenReport) {
@@ -111,21 +146,6 @@ fn describe(folder: &Path, report: &OpenReport) {
     for DamagedRecord { position, hash, fault } in &report.damaged {
         let file = file.display();
         eprintln!("{file} at offset {position}, block {hash}: {fault}; import the block again");
-    }
-}
-
-fn describe_ledger(report: &LedgerReport) {
-    if let Some((path, offset)) = &report.damaged {
-        let path = path.display();
-        eprintln!(
-            "{path} is damaged at offset {offset}; the ledger was made anew from what is whole"
-        );
-    }
-    if report.stepped_back {
-        eprintln!("the block file is shorter than the ledger, which stepped back to it");
-    }
-    if 0 < report.torn_bytes {
-        eprintln!("cut {} bytes of an unfinished record from the ledger's log", report.torn_bytes);
     }
 }
 

@@ -4,11 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
-use caesure_consensus::{Coin, HeaderId, HeaderTree, Network, Params, subsidy};
+use caesure_consensus::{HeaderId, HeaderTree, Network, Params, subsidy};
 use caesure_ledger::original::{CoinsHeader, CoinsReader, CoinsWriter, MetadataReader, Original};
 use caesure_ledger::{BlockInfo, FormatError, Summary, Tally, World, original, snapshot};
 use caesure_text::hex;
-use caesure_wire::{BlockHash, OutPoint};
+use caesure_wire::BlockHash;
 use serde_json::{Value, json};
 
 use crate::args::{Ceiling, Common, Format};
@@ -111,7 +111,7 @@ pub(crate) fn load(
         issued: (0..=height).map(|height| subsidy(height, &chain.params)).sum(),
     };
     let mut coins_read = reader.map(|coin| coin.map_err(Error::format(path)));
-    chain.load_snapshot(&folder, base, &settings, &mut coins_read, expected.0)?;
+    chain.load_snapshot(&folder, base, settings.ledger(), &mut coins_read, expected.0)?;
     report(
         common,
         &json!({

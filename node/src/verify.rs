@@ -3,6 +3,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use caesure_consensus::HeaderId;
+use caesure_ledger::Ledger;
 use caesure_text::hex;
 use caesure_wire::BlockHash;
 use serde_json::json;
@@ -22,11 +23,16 @@ pub(crate) fn run(common: &Common, options: &Verify) -> Result<Outcome, Error> {
     chain.on_script_fault = Some(fault_writer(options)?);
     let best = chain.best_complete().ok_or_else(|| Error::EmptyBase(folder.clone()))?;
     // A stored branch with more work that leads elsewhere was refused.
-    let held = held_tip(&folder, common, options).and_then(|tip| chain.tree.find(&tip));
+    let standing = open_standing(&folder, common, options);
+    let held = standing.as_ref().map(|ledger| ledger.tip().info().hash);
+    let held = held.and_then(|tip| chain.tree.find(&tip));
     let leads_on =
         |tip: &HeaderId| chain.tree.ancestor(best, chain.tree.height(*tip)) == Some(*tip);
     let best = held.filter(|tip| !leads_on(tip)).unwrap_or(best);
     let total = chain.tree.height(best);
+    let snapshot = standing.filter(|ledger| !ledger.is_verified());
+    let snapshot = snapshot.and_then(|ledger| Some((*ledger.base(), ledger.snapshot()?)));
+    let mut fees = None;
     let mut progress = Progress::new(total.into());
     for height in 1..=total {
         if chain.is_stopped() {
@@ -35,17 +41,43 @@ pub(crate) fn run(common: &Common, options: &Verify) -> Result<Outcome, Error> {
         let id = chain.tree.ancestor(best, height).expect("the best chain has every height");
         chain.offer_stored(id)?;
         progress.show(height.into(), &mut chain)?;
+        if let Some((base, hash)) = snapshot.filter(|(base, _)| base.hash == chain.tree.hash(id)) {
+            chain.drain()?;
+            fees = fees_if_equal(&chain, &base.hash, hash, &folder)?;
+        }
     }
     chain.drain()?;
     progress.finish();
+    if let Some(fees) = fees.filter(|_| chain.counts.invalid == 0) {
+        let mut standing = open_chain(&folder, common.params(), Access::Write, &settings)?;
+        standing.ledger.mark_verified(fees)?;
+        standing.save()?;
+        eprintln!("the snapshot is verified: validation from genesis gives the same set");
+    }
     Ok(conclude(common, &chain, &progress, json!({ "blocks_stored": total })))
 }
 
-/// The ledger's tip, if that can be read.
-fn held_tip(folder: &Path, common: &Common, options: &Verify) -> Option<BlockHash> {
+/// The ledger that stands in the folder, if that can be read.
+fn open_standing(folder: &Path, common: &Common, options: &Verify) -> Option<Ledger> {
     let settings = Settings::reading(options.validation.ceiling);
-    let chain = open_chain(folder, common.params(), Access::Read, &settings).ok()?;
-    Some(chain.ledger.tip().info().hash)
+    Some(open_chain(folder, common.params(), Access::Read, &settings).ok()?.ledger)
+}
+
+/// Compares the set of a snapshot's block with the snapshot's; returns the fees up to the block, or
+/// none if validation did not get there.
+fn fees_if_equal(
+    chain: &Chain,
+    block: &BlockHash,
+    expected: [u8; 32],
+    folder: &Path,
+) -> Result<Option<i64>, Error> {
+    let Some(world) = chain.ledger.world(block) else { return Ok(None) };
+    let found = world.hash_serialized_3()?;
+    if found == expected {
+        return Ok(Some(world.info().fees));
+    }
+    let (found, folder) = (BlockHash(found), folder.to_owned());
+    Err(Error::WrongSnapshot { block: *block, found, folder })
 }
 
 /// Writes the inputs whose script fails, in the original's form, into a file that is made by the

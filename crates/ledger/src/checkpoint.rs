@@ -27,6 +27,9 @@ pub(crate) struct Trailer {
     /// The log's length when the checkpoint began: all records below are in the table.
     pub(crate) log_len: u64,
     pub(crate) base: BlockInfo,
+    /// The hash of the base's set, if that was a snapshot; else zeros.
+    pub(crate) snapshot: Option<[u8; 32]>,
+    /// Minus one for a snapshot that is not verified.
     pub(crate) verified_fees: Option<i64>,
     /// The root's record when the checkpoint began, and when the groups were written: what the root
     /// spent in between may be in the table or not.
@@ -49,6 +52,7 @@ impl Trailer {
             out.extend_from_slice(&word.to_le_bytes());
         }
         push_info(&mut out, &self.base);
+        out.extend_from_slice(&self.snapshot.unwrap_or_default());
         let count = |out: &mut Vec<u8>, len: usize| {
             out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
         };
@@ -78,6 +82,7 @@ impl Trailer {
         let (log_len, root) = (word(&mut reader)?, word(&mut reader)?);
         let (later_root, fees) = (word(&mut reader)?, word(&mut reader)?.cast_signed());
         let base = read_info(&mut reader)?;
+        let snapshot = Some(reader.array()?).filter(|hash| *hash != [0; 32]);
         let pairs = |reader: &mut Reader<'_>| {
             let count = reader.u32()?;
             (0..count).map(|_| Ok((word(reader)?, word(reader)?))).collect::<Result<_, _>>()
@@ -97,6 +102,7 @@ impl Trailer {
             secret,
             log_len,
             base,
+            snapshot,
             verified_fees,
             root,
             later_root,
@@ -216,6 +222,7 @@ impl Ledger {
             secret: shared.log.secret(),
             log_len: self.checkpoint_at,
             base: self.base,
+            snapshot: self.snapshot,
             verified_fees: self.verified_fees,
             root,
             later_root: root,

@@ -48,19 +48,19 @@ mod compress;
 mod delta;
 mod disk;
 mod error;
+mod format;
 mod load;
 mod log;
 mod mapping;
 mod open;
+pub mod original;
 mod shared;
+pub mod snapshot;
 mod sorted;
 mod spends;
 mod table;
-mod trim;
-mod format;
-pub mod original;
-pub mod snapshot;
 mod tally;
+mod trim;
 mod window;
 mod world;
 
@@ -76,8 +76,8 @@ use caesure_wire::{Block, BlockHash, OutPoint, Txid};
 pub use checkpoint::{Checkpoint, Checkpointed};
 pub use disk::{Change, Watch};
 pub use error::Error;
-pub use open::OpenReport;
 pub use format::{FormatError, FormatFault};
+pub use open::OpenReport;
 pub use tally::Tally;
 pub use window::BlockInfo;
 pub use world::{Difference, Summary, World};
@@ -101,16 +101,19 @@ pub type IsStored<'a> = &'a mut dyn FnMut(&BlockHash) -> Result<bool, caesure_bl
 pub struct Options {
     /// How many blocks below the tip keep a world of their own.
     pub horizon: u32,
-    /// How many bytes of memory the table may take, and sorting the set besides a quarter as much;
-    /// what is beyond it lies in a file without a name that the system writes out as it likes.
+    /// How many bytes of memory the table may take; what is beyond lies in a file without a name that
+    /// the system writes out as it likes.
     pub memory: u64,
+    /// How many bytes may be taken to put a set into key order, at least 4 MiB; what is beyond goes
+    /// to files without a name.
+    pub sort: u64,
     /// Who is told of each change to a file before it is made, if anybody.
     pub watch: Option<Arc<dyn Watch>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { horizon: 288, memory: 1 << 30, watch: None }
+        Self { horizon: 288, memory: 1 << 30, sort: 128 << 20, watch: None }
     }
 }
 
@@ -166,6 +169,8 @@ pub struct Ledger {
     network: [u8; 4],
     /// Where the set begins: the genesis block, or that of a snapshot.
     base: BlockInfo,
+    /// The hash of the set that it begins with, if that was a snapshot.
+    snapshot: Option<[u8; 32]>,
     /// Whether validation from genesis has reached the base, and the fees up to it.
     verified_fees: Option<i64>,
     /// Where checkpoints go; none for a ledger without a folder, or a reader's.
@@ -191,7 +196,7 @@ impl Ledger {
     pub fn in_memory(genesis: BlockInfo, horizon: u32) -> Self {
         let file = rustix::fs::memfd_create("caesure", rustix::fs::MemfdFlags::CLOEXEC);
         let file = file.expect("the system has memory for an empty file").into();
-        let options = Options { horizon, memory: u64::MAX, watch: None };
+        let options = Options { horizon, memory: u64::MAX, ..Options::default() };
         let ledger = Self::unnamed(file, std::env::temp_dir(), genesis, options);
         ledger.expect("the system has address space for an empty ledger")
     }
@@ -233,7 +238,7 @@ impl Ledger {
             window: RwLock::new(Window::new(root)),
             dropped: Mutex::new(None),
             folder,
-            memory: options.memory,
+            sort: options.sort.max(4 << 20),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -241,6 +246,7 @@ impl Ledger {
             horizon: options.horizon,
             network: [0; 4],
             base,
+            snapshot: None,
             verified_fees: Some(0),
             table_path: None,
             checkpoint_at: 0,
@@ -530,6 +536,13 @@ impl Ledger {
     #[must_use]
     pub const fn base(&self) -> &BlockInfo {
         &self.base
+    }
+
+    /// Returns the hash that the set of the base has (`hash_serialized_3`, internal order), if that was
+    /// loaded from a snapshot.
+    #[must_use]
+    pub const fn snapshot(&self) -> Option<[u8; 32]> {
+        self.snapshot
     }
 
     /// Returns whether all of the set was validated from the genesis block on; false above a

@@ -102,6 +102,7 @@ fn append_coins<E: From<Error>>(
     log.sync()?;
     let mut record = new_record(Kind::Base);
     push_info(&mut record, &base);
+    record.extend_from_slice(&found);
     log.append(Kind::Base, &mut record)?;
     log.sync()?;
     Ok(())

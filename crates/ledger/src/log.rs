@@ -46,7 +46,7 @@ pub(crate) enum Kind {
     Commit,
     /// Coins of a snapshot.
     Coins,
-    /// The block of a snapshot, whose coins stand before.
+    /// The block of a snapshot, whose coins stand before, and the hash of the set.
     Base,
     /// The snapshot was validated: payload is the fees up to its block, i64.
     Verified,

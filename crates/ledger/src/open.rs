@@ -138,7 +138,7 @@ impl Ledger {
     /// Takes over a checkpoint's window.
     fn restore(&mut self, trailer: &Trailer, redo: &mut Redo) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        self.verified_fees = trailer.verified_fees;
+        (self.snapshot, self.verified_fees) = (trailer.snapshot, trailer.verified_fees);
         self.checkpoint_at = trailer.log_len;
         self.checkpoint_len = shared.table.groups() as u64 * crate::table::GROUP_BYTES as u64;
         redo.from = trailer.log_len;
@@ -353,8 +353,9 @@ impl Redo {
         shared: &Shared,
         record: &Record<'_>,
     ) -> Result<(), Error> {
-        let info = read_info(&mut Reader::new(record.payload));
-        let info = info.map_err(|_| shared.log.damaged(record.at))?;
+        let mut reader = Reader::new(record.payload);
+        let read = read_info(&mut reader).and_then(|info| Ok((info, reader.array()?)));
+        let (info, hash) = read.map_err(|_| shared.log.damaged(record.at))?;
         let mut at = self.snapshot.take().unwrap_or(record.at);
         while at < record.at {
             let coins = shared.log.record(at)?.ok_or_else(|| shared.log.damaged(at))?;
@@ -367,7 +368,7 @@ impl Redo {
             ledger.insert_all(created.into_iter(), &mut beside)?;
             at = coins.end;
         }
-        (ledger.base, ledger.verified_fees) = (info, None);
+        (ledger.base, ledger.snapshot, ledger.verified_fees) = (info, Some(hash), None);
         shared.write().reset(Entry::new(info, BlockHash::ZERO, 0, NO_RECORD, None));
         shared.floor.store(record.end, Release);
         Ok(())

@@ -39,7 +39,7 @@ pub(crate) struct Shared {
     pub(crate) dropped: Mutex<Option<Vec<u64>>>,
     /// Where files without a name are made.
     pub(crate) folder: PathBuf,
-    pub(crate) memory: u64,
+    pub(crate) sort: u64,
 }
 
 /// A coin that was found.

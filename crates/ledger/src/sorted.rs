@@ -13,8 +13,6 @@ use crate::world::World;
 
 /// What a coin takes while it is sorted, about.
 const COIN_BYTES: u64 = 128;
-/// How much is sorted at once, at least.
-const BUDGET_MIN: u64 = 16 << 20;
 /// Into how many files the coins are parted, at most.
 const PARTS_MAX: u64 = 512;
 
@@ -22,14 +20,14 @@ impl World {
     /// Visits all coins in key order: by txid in internal order, then by index. Core: the order of
     /// `CCoinsViewDB`'s cursor.
     ///
-    /// Memory is bounded by a quarter of the ledger's; what is more is parted into files without a
-    /// name in its folder. Blocks can be connected meanwhile.
+    /// Memory is bounded by [`Options::sort`](crate::Options::sort); what is more is parted into files
+    /// without a name in the ledger's folder. Blocks can be connected meanwhile.
     ///
     /// # Errors
     /// [`Error::NotHeld`] when the block leaves the window before the end, and whatever the disk says.
     pub fn for_each(&self, visit: impl FnMut(&OutPoint, &Coin)) -> Result<(), Error> {
         let coins = self.shared.table.live();
-        let budget = (self.shared.memory / 4).max(BUDGET_MIN);
+        let budget = self.shared.sort;
         let parts = (coins * COIN_BYTES).div_ceil(budget).clamp(1, PARTS_MAX);
         if parts == 1 {
             self.sort_in_memory(visit)

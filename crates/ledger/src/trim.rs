@@ -120,7 +120,7 @@ impl Ledger {
     /// Goes back to an ancestor of the root, which becomes the root; all worlds above it are gone.
     ///
     /// This is the slow way to a branch that forks below the root. A checkpoint ends it, so that a crash
-    /// on the way finds the ledger as it was before.
+    /// on the way finds the ledger as it was before; none may be under way on another thread.
     ///
     /// # Errors
     /// When a record on the way cannot be read, or `hash` is no ancestor of the root.
