@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use caesure_benches::driver::{Ages, Branch, Built, Driver, MADE, Rng, SPENT};
 use caesure_consensus::{HeaderTree, Network, Params};
-use caesure_ledger::{BlockInfo, Ledger, World, genesis_info};
+use caesure_ledger::{BlockInfo, Ledger, Options, World, genesis_info};
 use caesure_wire::{BlockHash, OutPoint};
 use cpu_time::ProcessTime;
 
@@ -75,15 +75,16 @@ impl Bench {
 
     fn open(&self) -> Ledger {
         let (folder, genesis) = (self.folder.path(), self.genesis);
-        let mut read = |_: &BlockHash| Ok(None);
-        Ledger::open(folder, &self.params, genesis, HORIZON, true, &mut read).expect("it opens").0
+        let options = Options { horizon: HORIZON, memory: 8 << 30, ..Options::default() };
+        let opened =
+            Ledger::open(folder, &self.params, genesis, options, true, &mut |_| Ok(true));
+        opened.expect("it opens").0
     }
 }
 
 /// Looks many coins up in one world.
 fn get_many(world: &World, outpoints: &[OutPoint]) -> usize {
-    let get = |outpoint| world.get(outpoint).expect("the world is held").is_some();
-    outpoints.iter().filter(|outpoint| get(outpoint)).count()
+    world.get_many(outpoints).expect("the world is held").iter().flatten().count()
 }
 
 /// From empty to the wanted number of coins.
@@ -119,7 +120,7 @@ fn connect(
             let built = driver.block(branch);
             let Built { block, txids, sums } = &built;
             let (resolve, cpu_1, resolved) =
-                time(|| ledger.resolve(block, txids, false).expect("a parent"));
+                time(|| ledger.resolve(block, txids, false).expect("readable").expect("a parent"));
             assert!(resolved.prevouts.iter().all(Option::is_some), "the ledger lost a coin");
             let (extend, cpu_2, ()) =
                 time(|| ledger.extend(block, txids, &resolved, *sums).expect("there is room"));
@@ -220,10 +221,10 @@ fn switch(ledger: &mut Ledger, driver: &mut Driver) {
             let built = driver.empty(&mut branch.clone());
             least = least.min(time(|| built.connect(ledger)).0);
             assert_eq!(ledger.tip().info().hash, built.block.hash());
-            ledger.discard(&built.block.hash());
+            ledger.discard(&built.block.hash()).expect("readable");
         }
         say(&format!("tip switch by an empty block, fork {depth} deep"), 1e6 * least, "us");
-        ledger.discard(&empty[0].block.hash());
+        ledger.discard(&empty[0].block.hash()).expect("readable");
     }
 }
 

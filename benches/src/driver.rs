@@ -48,7 +48,8 @@ impl Built {
     /// # Panics
     /// When the ledger does not know a coin that the driver knows, or fails.
     pub fn connect(&self, ledger: &mut Ledger) {
-        let resolved = ledger.resolve(&self.block, &self.txids, false).expect("a known parent");
+        let resolved = ledger.resolve(&self.block, &self.txids, false);
+        let resolved = resolved.expect("the log is readable").expect("a known parent");
         assert!(resolved.prevouts.iter().all(Option::is_some), "the ledger lost a coin");
         ledger.extend(&self.block, &self.txids, &resolved, self.sums).expect("the window has room");
         ledger.commit(&self.block.hash()).expect("the disk takes it");

@@ -59,8 +59,20 @@ fn main() -> ExitCode {
         Ok(Outcome::Stopped) => ExitCode::from(130),
         Err(error) => {
             eprintln!("caesure: {error}");
+            if let Error::Ledger(caesure_ledger::Error::Damaged { .. }) = error {
+                distrust(&arguments.common);
+            }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The next start makes the ledger anew from what is whole.
+fn distrust(common: &Common) {
+    let folder = base::network_folder(common.base.as_deref(), common.network());
+    let distrusted = folder.map(|folder| caesure_ledger::Ledger::distrust(&folder));
+    if let Ok(Err(error)) = distrusted {
+        eprintln!("caesure: {error}");
     }
 }
 
