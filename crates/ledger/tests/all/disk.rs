@@ -128,7 +128,10 @@ impl Disk {
             .iter()
             .map(|node| {
                 let mut content = node.lasting.clone();
-                for change in node.unsynced.iter().filter(|_| random.chance(percent)) {
+                for change in &node.unsynced {
+                    if !random.chance(percent) {
+                        continue;
+                    }
                     let mut change = change.clone();
                     if let Bytes::Write { bytes, .. } = &mut change
                         && percent < 100
@@ -179,7 +182,8 @@ impl State {
                 }
             }
             Change::Write { path, at, bytes } => {
-                let change = Bytes::Write { at: usize::try_from(at).unwrap(), bytes: bytes.to_vec() };
+                let change =
+                    Bytes::Write { at: usize::try_from(at).unwrap(), bytes: bytes.to_vec() };
                 self.node(path).unsynced.push(change);
             }
             Change::SetLen { path, len } => {

@@ -70,8 +70,6 @@ pub(crate) struct Naive {
     pub(crate) snapshots: Vec<Snapshot>,
     /// Every outpoint that was ever made, unspendable ones too.
     pub(crate) outpoints: BTreeSet<OutPoint>,
-    /// Whether something was trimmed while a block was pending, which a restart need not repeat.
-    pub(crate) trimmed_with_pending: bool,
     commits: usize,
     pub(crate) counter: u32,
 }
@@ -108,7 +106,6 @@ impl Naive {
             now,
             pending: BTreeSet::new(),
             outpoints: BTreeSet::from([OutPoint::NULL]),
-            trimmed_with_pending: false,
             commits: 0,
             counter: 0,
         }
@@ -243,7 +240,6 @@ impl Naive {
         self.now.held = worlds.iter().map(|info| info.hash).collect();
         self.now.root = worlds[0].hash;
         self.pending.clear();
-        self.trimmed_with_pending = false;
         for info in worlds {
             let known = &self.blocks[&info.hash];
             assert_ne!(known.order, usize::MAX, "{} was never committed", info.hash);
@@ -280,7 +276,6 @@ impl Naive {
         if cutoff <= self.height(&self.now.root) {
             return;
         }
-        self.trimmed_with_pending |= !self.pending.is_empty();
         let leaves = self.leaves().into_iter().filter(|leaf| cutoff <= leaf.height);
         let kept: BTreeSet<BlockHash> =
             leaves.map(|leaf| leaf.hash).chain(self.pending.iter().copied()).collect();

@@ -53,6 +53,8 @@ enum Action {
     /// Commits a block again that was dropped with its fork or by a rewind.
     Redo(u16),
     Checkpoint,
+    /// Adds blocks between a checkpoint's beginning, its writing and its end.
+    SlowCheckpoint(Vec<Plan>),
     /// Opens the folder again, after a checkpoint or as after a crash, with another horizon or not.
     Reopen {
         is_clean: bool,
@@ -101,6 +103,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => (on(), any::<u16>()).prop_map(|(on, pick)| Action::Refuse(on, pick)),
         2 => any::<u16>().prop_map(Action::Redo),
         1 => Just(Action::Checkpoint),
+        1 => prop::collection::vec(plan(), 0..12).prop_map(Action::SlowCheckpoint),
         2 => (any::<bool>(), prop::option::weighted(0.2, 1_u8..12))
             .prop_map(|(is_clean, horizon)| Action::Reopen { is_clean, horizon }),
         1 => (0_u8..6).prop_map(Action::Rewind),
@@ -111,9 +114,6 @@ fn action() -> impl Strategy<Value = Action> {
 struct Run<'a> {
     pair: Pair,
     folder: &'a Path,
-    /// Whether the ledger went back since the last checkpoint, so that a crash may bring it to where
-    /// it was before.
-    was_rewound: bool,
 }
 
 impl Run<'_> {
@@ -182,7 +182,9 @@ impl Run<'_> {
 
     fn act(&mut self, action: &Action) {
         match action {
-            Action::Add(plan) => drop(self.add(plan)),
+            Action::Add(plan) => {
+                self.add(plan);
+            }
             Action::Overtake(first, second) => {
                 let hash = self.make(self.parent(first.on), first);
                 self.pair.extend(hash);
@@ -215,9 +217,18 @@ impl Run<'_> {
                     self.pair.commit(*hash);
                 }
             }
-            Action::Checkpoint => {
-                self.pair.ledger.checkpoint().unwrap();
-                self.was_rewound = false;
+            Action::Checkpoint => self.pair.ledger.checkpoint().unwrap(),
+            Action::SlowCheckpoint(plans) => {
+                let checkpoint = self.pair.ledger.begin_checkpoint().unwrap().unwrap();
+                let (before, after) = plans.split_at(plans.len() / 2);
+                for plan in before {
+                    self.add(plan);
+                }
+                let written = checkpoint.write().unwrap();
+                for plan in after {
+                    self.add(plan);
+                }
+                self.pair.ledger.end_checkpoint(written).unwrap();
             }
             Action::Reopen { is_clean, horizon } => self.reopen(*is_clean, *horizon),
             Action::Rewind(down) => {
@@ -228,7 +239,6 @@ impl Run<'_> {
                     hash = if is_genesis { hash } else { naive.blocks[&hash].parent };
                 }
                 self.pair.rewind(hash);
-                self.was_rewound = true;
                 self.pair.check();
             }
         }
@@ -260,7 +270,6 @@ impl Run<'_> {
     fn reopen(&mut self, is_clean: bool, horizon: Option<u8>) {
         if is_clean {
             self.pair.ledger.checkpoint().unwrap();
-            self.was_rewound = false;
         }
         let naive = &mut self.pair.naive;
         // What is extended but not committed is gone.
@@ -269,30 +278,24 @@ impl Run<'_> {
         let old_horizon = naive.horizon;
         naive.horizon = horizon.map_or(old_horizon, u32::from);
         self.pair.reopen(self.folder);
-        let is_exact = !self.was_rewound && horizon.is_none() && !naive_trimmed(&self.pair);
+        // Blocks that were pending or discarded can keep more worlds alive than there were.
         let worlds = self.pair.ledger.worlds();
         self.pair.naive.adopt(&worlds);
-        let now = &self.pair.naive.now;
-        if is_exact {
-            assert_eq!(*now, before);
-        } else if !self.was_rewound {
-            assert_eq!(now.tip, before.tip);
-            let naive = &self.pair.naive;
-            let mut hash = before.tip;
-            for _ in 0..old_horizon.min(naive.horizon) {
-                assert!(now.held.contains(&hash) || !before.held.contains(&hash));
-                hash = naive.blocks[&hash].parent;
-                if hash == BlockHash::ZERO {
-                    break;
-                }
+        let naive = &self.pair.naive;
+        assert_eq!(naive.now.tip, before.tip);
+        if old_horizon <= naive.horizon {
+            assert!(before.held.is_subset(&naive.now.held));
+        }
+        let mut hash = before.tip;
+        for _ in 0..=old_horizon.min(naive.horizon) {
+            assert!(naive.now.held.contains(&hash) || !before.held.contains(&hash));
+            hash = naive.blocks[&hash].parent;
+            if hash == BlockHash::ZERO {
+                break;
             }
         }
         self.pair.check();
     }
-}
-
-fn naive_trimmed(pair: &Pair) -> bool {
-    pair.naive.trimmed_with_pending
 }
 
 fn spending(
@@ -330,7 +333,7 @@ fn is_possible(set: &crate::naive::Set, tx: &Transaction, height: u32) -> bool {
 fn run(horizon: u32, actions: &[Action]) {
     let folder = tempfile::tempdir().unwrap();
     let pair = Pair::open(folder.path(), horizon);
-    let mut run = Run { pair, folder: folder.path(), was_rewound: false };
+    let mut run = Run { pair, folder: folder.path() };
     for (step, action) in actions.iter().enumerate() {
         run.act(action);
         run.pair.check_tree();
