@@ -498,9 +498,6 @@ impl Chain {
         } else if self.tree.is_invalid(queued.id) {
             self.counts.skipped += 1;
             true
-        } else if !queued.is_needed && !self.is_wanted(queued.id) {
-            self.counts.parked += 1;
-            true
         } else if self.ledger.holds(&hash) {
             true
         } else {

@@ -77,9 +77,12 @@ fn output(value: i64, script: &[u8]) -> TxOut {
     TxOut { value, script_pubkey: script.to_vec() }
 }
 
-fn spend(txid: Txid, script_sig: &[u8]) -> Transaction {
+/// As much as a signature takes comes before what matters.
+fn spend(txid: Txid, unlocking: &[u8]) -> Transaction {
     let prevout = OutPoint { txid, vout: 0 };
-    let script_sig = script_sig.to_vec();
+    let mut script_sig = Vec::new();
+    push_slice(&mut script_sig, &[1; 64]);
+    script_sig.extend_from_slice(unlocking);
     Transaction {
         version: 1,
         inputs: vec![TxIn { prevout, script_sig, ..TxIn::default() }],
@@ -89,8 +92,11 @@ fn spend(txid: Txid, script_sig: &[u8]) -> Transaction {
 }
 
 fn open(folder: &TempDir, params: &Params, horizon: u32) -> Chain {
-    let settings =
-        Settings { threads: 2, horizon, memory: Memory::of(64), assumed_valid: BlockHash::ZERO };
+    open_within(folder, params, horizon, Memory::of(64))
+}
+
+fn open_within(folder: &TempDir, params: &Params, horizon: u32, memory: Memory) -> Chain {
+    let settings = Settings { threads: 2, horizon, memory, assumed_valid: BlockHash::ZERO };
     open_chain(folder.path(), params.clone(), Access::Write, &settings).unwrap()
 }
 
@@ -231,6 +237,36 @@ fn a_branch_with_more_work_wins_however_deep_it_forks_and_however_short_it_is() 
         alone.settled(&short);
         let sets = [&chain, &alone].map(|chain| chain.ledger.tip().summary().unwrap());
         assert_eq!(sets[0], sets[1]);
+    }
+}
+
+#[test]
+fn what_is_in_flight_keeps_to_its_part_of_the_memory_but_for_a_block_that_is_larger() {
+    const BLOCKS: usize = 50;
+    let params = Params::new(Network::Regtest);
+    let mut maker = Maker::new(&params);
+    let first = maker.branch(HeaderTree::GENESIS, 50, 600, 0);
+    let second = maker.branch(HeaderTree::GENESIS, 51, 600, 1);
+    let size = first[0].1.len() + BLOCK_OVERHEAD;
+    for room in [0, 10 * size] {
+        let memory = Memory { in_flight: room, coins: 0, ..Memory::of(16) };
+        let folder = tempfile::tempdir().unwrap();
+        let mut chain = open_within(&folder, &params, 5, memory);
+        for made in first.iter().chain(&second[..BLOCKS]) {
+            chain.give(std::slice::from_ref(made));
+            assert!(chain.in_flight <= room, "{} of {room}", chain.in_flight);
+        }
+        chain.drain().unwrap();
+        // The last one wins, so that all before it are fetched, beside what is held to half of it.
+        assert_eq!(chain.offer(&second[BLOCKS].1, Origin::default(), NOW).unwrap(), Offer::Taken);
+        let mut most = 0;
+        while !chain.queue.is_empty() || !chain.checking.is_empty() {
+            chain.wait();
+            chain.advance().unwrap();
+            most = most.max(chain.in_flight);
+        }
+        assert!(most <= room + 2 * size, "{most} of {room}");
+        assert_eq!(chain.tip_id(), second[BLOCKS].0);
     }
 }
 
