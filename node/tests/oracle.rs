@@ -390,6 +390,7 @@ fn scripts_below_an_assumed_valid_block_are_skipped_and_nothing_else_as_by_bitco
                     assert!(said.starts_with(reason), "{said}");
                     continue;
                 }
+                assert_eq!(run.json["skipped"], 0, "each block comes after its parent");
                 // What was skipped is found by those who do not assume it.
                 let run = caesure(base.path(), &["verify", "--assumevalid", &middle]);
                 assert_eq!((run.status, &run.json["scripts_skipped"]), (0, &json!(1)));
