@@ -129,7 +129,9 @@ impl Ledger {
         let path = self.records_down_to(hash)?;
         let rewound = self.rewind(&path);
         self.breaks(rewound)?;
-        self.checkpoint()
+        // Without it, what is committed next would be redone on what was before.
+        let saved = self.checkpoint();
+        self.breaks(saved)
     }
 
     /// The records of the root and its ancestors, as far as they are above a block.
