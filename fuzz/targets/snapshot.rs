@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use caesure_consensus::Coin;
-use caesure_ledger::original::{self, CoinEntry, CoinsHeader, CoinsWriter, Original};
+use caesure_ledger::original::{self, CoinsHeader, CoinsWriter, Entry, Header};
 use caesure_ledger::snapshot::{MAGIC, Reader, VERSION, Writer};
 use caesure_ledger::{FormatError, Tally};
 use caesure_wire::{BlockHash, OutPoint, Txid};
@@ -46,7 +46,7 @@ fn write_snapshot(coins: &Coins) -> Vec<u8> {
 fn check_snapshot(data: &[u8]) {
     match read_snapshot(data) {
         Ok(coins) => {
-            let mut tally = Tally::new();
+            let mut tally = Tally::default();
             coins.iter().for_each(|(outpoint, coin)| tally.push(outpoint, coin));
             assert_eq!(tally.finish().txouts, coins.len() as u64);
             assert_eq!(read_snapshot(&write_snapshot(&coins)).unwrap(), coins);
@@ -55,28 +55,20 @@ fn check_snapshot(data: &[u8]) {
     }
 }
 
-fn read_original(data: &[u8]) -> Result<Option<(CoinsHeader, Vec<CoinEntry>)>, FormatError> {
-    Ok(match original::read(data)? {
-        Original::Metadata(reader) => {
-            let blocks = reader.blocks();
-            assert_eq!(reader.collect::<Result<Vec<_>, _>>()?.len() as u64, blocks);
-            None
-        }
-        Original::Coins(reader) => Some((*reader.header(), reader.collect::<Result<_, _>>()?)),
-    })
+fn read_original(data: &[u8]) -> Result<(Header, Vec<Entry>), FormatError> {
+    let mut entries = Vec::new();
+    let header = original::read(data, |entry| entries.push(entry))?;
+    Ok((header, entries))
 }
 
-fn write_original(header: &CoinsHeader, coins: &[CoinEntry]) -> Vec<u8> {
+fn write_original(header: &CoinsHeader, entries: &[Entry]) -> Vec<u8> {
     let mut writer = CoinsWriter::new(Vec::new(), header).unwrap();
-    for entry in coins {
+    for entry in entries {
+        let Entry::Coin(entry) = entry else { panic!("a block among coins") };
         let mut txid = Txid::ZERO;
         txid.0[..16].copy_from_slice(&entry.txid);
-        let coin = Coin {
-            value: entry.value,
-            height: 0,
-            is_coinbase: false,
-            script_pubkey: entry.script_pubkey.clone(),
-        };
+        let script_pubkey = entry.script_pubkey.clone();
+        let coin = Coin { value: entry.value, height: 0, is_coinbase: false, script_pubkey };
         writer.push(&OutPoint { txid, vout: entry.vout.into() }, &coin).unwrap();
     }
     writer.finish().unwrap()
@@ -84,11 +76,11 @@ fn write_original(header: &CoinsHeader, coins: &[CoinEntry]) -> Vec<u8> {
 
 fn check_original(data: &[u8]) {
     match read_original(data) {
-        Ok(Some((header, coins))) => {
-            let again = read_original(&write_original(&header, &coins)).unwrap();
-            assert_eq!(again, Some((header, coins)));
+        Ok((Header::Metadata(blocks), entries)) => assert_eq!(entries.len() as u64, blocks),
+        Ok((Header::Coins(header), entries)) => {
+            let again = read_original(&write_original(&header, &entries)).unwrap();
+            assert_eq!(again, (Header::Coins(header), entries));
         }
-        Ok(None) => {}
         Err(error) => assert!(error.offset <= data.len() as u64, "{error}"),
     }
 }

@@ -26,6 +26,9 @@ const PROFILES: &[(&str, Profile)] = &[
     ("legacy", Profile::Legacy),
 ];
 
+/// Versions of files of whole sets.
+const FORMATS: &[(&str, u8)] = &[("v2", 2), ("v3", 3)];
+
 /// A Bitcoin full node: imports, validates and shows the chain.
 #[derive(Debug, Parser)]
 #[command(name = "caesure", version, subcommand_required = true, arg_required_else_help = true)]
@@ -137,7 +140,7 @@ pub(crate) enum Utxo {
         at: String,
         /// v2: as Bitcoin Core's dumptxoutset; v3: the original's utxo.bin, for comparison only
         #[arg(long, value_parser = one_of(FORMATS), default_value = "v2")]
-        format: Format,
+        format: u8,
         /// The file, under the name FILE.incomplete until it is whole
         file: PathBuf,
     },
@@ -150,17 +153,6 @@ pub(crate) enum Utxo {
         hash: Option<BlockHash>,
     },
 }
-
-/// A file format for sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// Bitcoin Core's.
-    Snapshot,
-    /// The original's.
-    Original,
-}
-
-const FORMATS: &[(&str, Format)] = &[("v2", Format::Snapshot), ("v3", Format::Original)];
 
 /// What commands that open the set of unspent outputs take.
 #[derive(Args, Clone, Copy, Debug)]

@@ -17,10 +17,6 @@ pub(crate) enum Error {
     Ledger(#[from] caesure_ledger::Error),
     #[error("{}: {source}", path.display())]
     Format { path: PathBuf, source: FormatError },
-    #[error("{} is there already, and is not overwritten", .0.display())]
-    Exists(PathBuf),
-    #[error("{} is not of {network}: choose its network", path.display())]
-    OtherNetwork { path: PathBuf, network: &'static str },
     #[error(
         "{} is a file of the original: its keys hold half of each transaction id, so no block can be \
          judged by it. Import the blocks, or load a snapshot of Bitcoin Core",
@@ -29,8 +25,8 @@ pub(crate) enum Error {
     NotLoadable(PathBuf),
     #[error("no hash is built in for the set of block {0}: give one that you trust with --hash")]
     NoTrustedHash(BlockHash),
-    #[error("the hash built in for the set of block {block} is {built_in}, not that of --hash")]
-    OtherHash { block: BlockHash, built_in: BlockHash },
+    #[error("the hash of this set is {expected}, not {found}: nothing was loaded")]
+    WrongHash { expected: BlockHash, found: BlockHash },
     #[error(
         "block {0} is not on the best chain of headers that is known: import its headers first"
     )]
@@ -44,8 +40,8 @@ pub(crate) enum Error {
     WrongSnapshot { block: BlockHash, found: BlockHash, folder: PathBuf },
     #[error(transparent)]
     Generate(#[from] caesure_generate::Error),
-    #[error("the blocks in {} are not of {network}: choose their network", folder.display())]
-    OtherGenesis { folder: PathBuf, network: &'static str },
+    #[error("{} is not of {network}: choose its network", path.display())]
+    OtherNetwork { path: PathBuf, network: &'static str },
     #[error("{0} is not a block of this chain: give a hash, a height, tip or tip-N")]
     NoSuchBlock(String),
     #[error("there is nothing in {}: import a block file first", .0.display())]

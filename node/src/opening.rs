@@ -82,7 +82,7 @@ pub(crate) fn open_chain(
         |header: &Header| header.prev_block == BlockHash::ZERO && *header != params.genesis;
     if headers.iter().any(is_foreign) {
         let network = params.network.name();
-        return Err(Error::OtherGenesis { folder: folder.to_owned(), network });
+        return Err(Error::OtherNetwork { path: folder.to_owned(), network });
     }
     if let Store::Writer(store) = &mut store {
         store.append(&params.genesis_block(), &params.genesis_hash)?;

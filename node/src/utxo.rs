@@ -62,7 +62,8 @@ fn info(common: &Common, chain: &Chain, at: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn block_fields(info: &BlockInfo) -> Value {
+/// Names a block.
+pub(crate) fn block_fields(info: &BlockInfo) -> Value {
     json!({ "height": info.height, "bestblock": info.hash.to_string() })
 }
 

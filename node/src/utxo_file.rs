@@ -2,19 +2,19 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use caesure_consensus::{HeaderId, HeaderTree, Network, Params, subsidy};
-use caesure_ledger::original::{CoinsHeader, CoinsReader, CoinsWriter, MetadataReader, Original};
+use caesure_consensus::{Coin, HeaderId, HeaderTree, Network, Params, subsidy};
+use caesure_ledger::original::{CoinsHeader, CoinsWriter, Entry, Header};
 use caesure_ledger::{BlockInfo, FormatError, Summary, Tally, World, original, snapshot};
 use caesure_text::hex;
-use caesure_wire::BlockHash;
+use caesure_wire::{BlockHash, OutPoint};
 use serde_json::{Value, json};
 
-use crate::args::{Ceiling, Common, Format};
+use crate::args::{Ceiling, Common};
 use crate::chain::Chain;
 use crate::opening::{Access, Settings, open_chain};
-use crate::utxo::{push_summary, world};
+use crate::utxo::{block_fields, push_summary, world};
 use crate::{Error, base, report};
 
 /// The first byte of the original's files; a snapshot begins with a `u`.
@@ -25,14 +25,7 @@ const BUFFER: usize = 1 << 20;
 /// Shows what a file holds.
 pub(crate) fn info(common: &Common, path: &Path) -> Result<(), Error> {
     let (input, is_original) = open_file(path)?;
-    let fields = if is_original {
-        match original::read(input).map_err(Error::format(path))? {
-            Original::Coins(reader) => coins_fields(reader),
-            Original::Metadata(reader) => metadata_fields(reader),
-        }
-    } else {
-        snapshot::Reader::new(input).and_then(snapshot_fields)
-    };
+    let fields = if is_original { original_fields(input) } else { snapshot_fields(input) };
     report(common, &fields.map_err(Error::format(path))?);
     Ok(())
 }
@@ -40,7 +33,7 @@ pub(crate) fn info(common: &Common, path: &Path) -> Result<(), Error> {
 /// A file that is there already is not written over.
 pub(crate) fn refuse_existing(path: &Path) -> Result<(), Error> {
     let is_there = path.symlink_metadata().is_ok();
-    if is_there { Err(Error::Exists(path.to_owned())) } else { Ok(()) }
+    if is_there { Err(Error::io(path)(io::ErrorKind::AlreadyExists.into())) } else { Ok(()) }
 }
 
 /// Writes the set of a block into a new file.
@@ -48,29 +41,70 @@ pub(crate) fn export(
     common: &Common,
     chain: &Chain,
     at: &str,
-    format: Format,
+    format: u8,
     path: &Path,
 ) -> Result<(), Error> {
     let world = world(chain, at)?;
     let mut incomplete = path.as_os_str().to_owned();
     incomplete.push(".incomplete");
-    let incomplete = PathBuf::from(incomplete);
-    let written = write(&world, &incomplete, format, chain.params.magic).and_then(|summary| {
-        fs::rename(&incomplete, path).map_err(Error::io(path)).map(|()| summary)
+    let incomplete = Path::new(&incomplete);
+    let written = write(&world, incomplete, format, chain.params.magic).and_then(|summary| {
+        fs::rename(incomplete, path).map_err(Error::io(path)).map(|()| summary)
     });
     if written.is_err() {
         // Nobody needs a part; that it cannot be removed is not what went wrong.
-        let _ = fs::remove_file(&incomplete);
+        let _ = fs::remove_file(incomplete);
     }
-    let info = world.info();
-    let mut fields = json!({
-        "path": path.display().to_string(),
-        "height": info.height,
-        "bestblock": info.hash.to_string(),
-    });
+    let mut fields = block_fields(world.info());
     push_summary(&mut fields, &written?);
     report(common, &fields);
     Ok(())
+}
+
+fn write(world: &World, path: &Path, format: u8, magic: [u8; 4]) -> Result<Summary, Error> {
+    let file = File::create(path).map_err(Error::io(path))?;
+    let out = BufWriter::with_capacity(BUFFER, file);
+    let (summary, out) = if format == 3 {
+        // The header has the number of coins.
+        let (info, summary) = (world.info(), world.summary()?);
+        let header = CoinsHeader {
+            height: info.height,
+            block: info.hash,
+            total: info.total,
+            lost: info.lost(),
+            fees: info.fees,
+            coins: summary.txouts,
+        };
+        let mut writer = CoinsWriter::new(out, &header).map_err(Error::io(path))?;
+        write_each(world, path, |outpoint, coin| writer.push(outpoint, coin))?;
+        (summary, writer.finish())
+    } else {
+        let mut tally = Tally::default();
+        let writer = snapshot::Writer::new(out, magic, world.info().hash);
+        let mut writer = writer.map_err(Error::io(path))?;
+        write_each(world, path, |outpoint, coin| {
+            tally.push(outpoint, coin);
+            writer.push(outpoint, coin)
+        })?;
+        (tally.finish(), writer.finish().map(|(_, out)| out))
+    };
+    out.and_then(|out| out.get_ref().sync_all()).map_err(Error::io(path))?;
+    Ok(summary)
+}
+
+/// Visits all coins until one cannot be written.
+fn write_each(
+    world: &World,
+    path: &Path,
+    mut push: impl FnMut(&OutPoint, &Coin) -> io::Result<()>,
+) -> Result<(), Error> {
+    let mut written = Ok(());
+    world.for_each(|outpoint, coin| {
+        if written.is_ok() {
+            written = push(outpoint, coin);
+        }
+    })?;
+    written.map_err(Error::io(path))
 }
 
 /// Fills an empty ledger.
@@ -132,8 +166,8 @@ fn trusted_hash(
     given: Option<BlockHash>,
 ) -> Result<BlockHash, Error> {
     match (built_in_hash(params, &block), given) {
-        (Some(built_in), Some(given)) if built_in != given => {
-            Err(Error::OtherHash { block, built_in })
+        (Some(expected), Some(found)) if expected != found => {
+            Err(Error::WrongHash { expected, found })
         }
         (built_in, given) => built_in.or(given).ok_or(Error::NoTrustedHash(block)),
     }
@@ -166,57 +200,11 @@ fn open_file(path: &Path) -> Result<(BufReader<File>, bool), Error> {
     Ok((input, is_original))
 }
 
-fn write(world: &World, path: &Path, format: Format, magic: [u8; 4]) -> Result<Summary, Error> {
-    let file = File::create(path).map_err(Error::io(path))?;
-    let out = BufWriter::with_capacity(BUFFER, file);
-    let (summary, out) = match format {
-        Format::Snapshot => {
-            let mut tally = Tally::new();
-            let mut writer = snapshot::Writer::new(out, magic, world.info().hash);
-            world.for_each(|outpoint, coin| {
-                tally.push(outpoint, coin);
-                step(&mut writer, |writer| writer.push(outpoint, coin));
-            })?;
-            (tally.finish(), writer.and_then(snapshot::Writer::finish).map(|(_, out)| out))
-        }
-        Format::Original => {
-            // The header has the number of coins.
-            let summary = world.summary()?;
-            let mut writer = CoinsWriter::new(out, &original_header(world.info(), &summary));
-            world.for_each(|outpoint, coin| {
-                step(&mut writer, |writer| writer.push(outpoint, coin));
-            })?;
-            (summary, writer.and_then(CoinsWriter::finish))
-        }
-    };
-    out.and_then(|out| out.get_ref().sync_all()).map_err(Error::io(path))?;
-    Ok(summary)
-}
-
-const fn original_header(info: &BlockInfo, summary: &Summary) -> CoinsHeader {
-    CoinsHeader {
-        height: info.height,
-        block: info.hash,
-        total: info.total,
-        lost: info.lost(),
-        fees: info.fees,
-        coins: summary.txouts,
-    }
-}
-
-/// Goes on with a writer that has not failed yet.
-fn step<W>(writer: &mut io::Result<W>, go: impl FnOnce(&mut W) -> io::Result<()>) {
-    if let Ok(good) = writer
-        && let Err(error) = go(good)
-    {
-        *writer = Err(error);
-    }
-}
-
-fn snapshot_fields<R: BufRead>(reader: snapshot::Reader<R>) -> Result<Value, FormatError> {
+fn snapshot_fields(input: impl BufRead) -> Result<Value, FormatError> {
+    let reader = snapshot::Reader::new(input)?;
     let snapshot::Header { magic, base, .. } = *reader.header();
     let params = Network::ALL.map(Params::new).into_iter().find(|params| params.magic == magic);
-    let mut tally = Tally::new();
+    let mut tally = Tally::default();
     for coin in reader {
         let (outpoint, coin) = coin?;
         tally.push(&outpoint, &coin);
@@ -235,44 +223,31 @@ fn snapshot_fields<R: BufRead>(reader: snapshot::Reader<R>) -> Result<Value, For
     Ok(fields)
 }
 
-fn coins_fields<R: BufRead>(reader: CoinsReader<R>) -> Result<Value, FormatError> {
-    let header = *reader.header();
-    let (mut transactions, mut total_amount) = (0_u64, 0_i64);
-    let mut last = None;
-    for coin in reader {
-        let coin = coin?;
-        transactions += u64::from(last.replace(coin.txid) != Some(coin.txid));
-        total_amount = total_amount.saturating_add(coin.value);
-    }
-    Ok(json!({
-        "format": "utxo.bin",
-        "version": 3,
-        "height": header.height,
-        "bestblock": header.block.to_string(),
-        "transactions": transactions,
-        "txouts": header.coins,
-        "total_amount": total_amount,
-        "total": header.total,
-        "lost": header.lost,
-        "fees": header.fees,
-    }))
-}
-
-fn metadata_fields<R: BufRead>(reader: MetadataReader<R>) -> Result<Value, FormatError> {
-    let blocks = reader.blocks();
-    let (mut highest, mut last_position) = (None, 0);
-    for entry in reader {
-        let entry = entry?;
-        last_position = last_position.max(entry.position);
-        highest = highest.max(Some((entry.height, entry.block)));
-    }
-    let (height, block) = highest.unzip();
-    Ok(json!({
-        "format": "metadata.bin",
-        "version": 1,
-        "height": height,
-        "bestblock": block.map(|block: BlockHash| block.to_string()),
-        "blocks": blocks,
-        "last_position": last_position,
-    }))
+fn original_fields(input: impl BufRead) -> Result<Value, FormatError> {
+    let (mut total_amount, mut highest) = (0_i64, None);
+    let header = original::read(input, |entry| match entry {
+        Entry::Coin(coin) => total_amount = total_amount.saturating_add(coin.value),
+        Entry::Block(block) => highest = highest.max(Some((block.height, block.block))),
+    })?;
+    let text = |block: BlockHash| block.to_string();
+    Ok(match header {
+        Header::Metadata(blocks) => json!({
+            "format": "metadata.bin",
+            "version": 1,
+            "height": highest.map(|(height, _)| height),
+            "bestblock": highest.map(|(_, block)| text(block)),
+            "blocks": blocks,
+        }),
+        Header::Coins(header) => json!({
+            "format": "utxo.bin",
+            "version": 3,
+            "height": header.height,
+            "bestblock": text(header.block),
+            "txouts": header.coins,
+            "total_amount": total_amount,
+            "total": header.total,
+            "lost": header.lost,
+            "fees": header.fees,
+        }),
+    })
 }

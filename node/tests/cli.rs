@@ -468,7 +468,7 @@ fn a_base_of_another_network_is_refused() {
     world.done(&["convert", "native/blocks.bin"]);
     let run = world.run(&["--network", "main", "-b", "native", "import"]);
     assert_eq!(run.status, 1);
-    assert!(run.stderr.contains("native are not of main"), "{}", run.stderr);
+    assert!(run.stderr.contains("native is not of main"), "{}", run.stderr);
 }
 
 #[test]

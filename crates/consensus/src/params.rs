@@ -69,8 +69,6 @@ pub struct AssumedSet {
     pub block: BlockHash,
     /// Core's `hash_serialized_3` of the set, in internal order.
     pub hash_serialized_3: [u8; 32],
-    /// How many transactions there are up to the block. Core: `m_chain_tx_count`.
-    pub tx_count: u64,
 }
 
 /// The facts in which networks differ. Core: `CChainParams`, `Consensus::Params`.
@@ -121,7 +119,7 @@ pub struct Params {
     /// The block below which a running node may leave scripts unchecked; zero for none.
     pub default_assume_valid: BlockHash,
     /// The sets that may be loaded, by height. Core: `m_assumeutxo_data`.
-    pub assumed_sets: &'static [AssumedSet],
+    pub assumed_sets: Vec<AssumedSet>,
 }
 
 impl Params {
@@ -161,7 +159,6 @@ impl Params {
             )),
             allows_min_difficulty: false,
             signet_challenge: Some(challenge.into()),
-            assumed_sets: &SIGNET_SETS,
             ..Self::test_network(Network::Signet)
         }
     }
@@ -219,7 +216,6 @@ impl Params {
             allows_min_difficulty: false,
             minimum_chain_work: Work::from_be_bytes(hex(b"1128750f82f4c366153a3a030")),
             default_assume_valid: hash(b"ccebd6d74d9194d8dcdc1d177c478e094bfad51ba5ac"),
-            assumed_sets: &MAIN_SETS,
             ..Self::test_network(Network::Main)
         }
     }
@@ -236,7 +232,6 @@ impl Params {
             script_flag_exceptions: &TESTNET3_EXCEPTIONS,
             minimum_chain_work: Work::from_be_bytes(hex(b"17dde1c649f3708d14b6")),
             default_assume_valid: hash(b"7a61e4230b28ac5cb6b5e5a0130de37ac1faf2f8987d2fa6505b67f4"),
-            assumed_sets: &TESTNET3_SETS,
             ..Self::test_network(Network::Testnet3)
         }
     }
@@ -255,7 +250,6 @@ impl Params {
             enforces_bip94: true,
             minimum_chain_work: Work::from_be_bytes(hex(b"9a0fe15d0177d086304")),
             default_assume_valid: hash(b"2368b1e4ee27e2e85676ae6f9f9e69579b29093e9a82c170bf7cf8a"),
-            assumed_sets: &TESTNET4_SETS,
             ..Self::test_network(Network::Testnet4)
         }
     }
@@ -270,7 +264,6 @@ impl Params {
             has_no_retargeting: true,
             subsidy_halving_interval: 150,
             activation_heights: [1, 1, 1, 1, 0],
-            assumed_sets: &REGTEST_SETS,
             ..Self::test_network(Network::Regtest)
         }
     }
@@ -299,7 +292,7 @@ impl Params {
             signet_challenge: None,
             minimum_chain_work: Work::ZERO,
             default_assume_valid: BlockHash::ZERO,
-            assumed_sets: &[],
+            assumed_sets: assumed_sets(network),
         }
     }
 }
@@ -316,104 +309,6 @@ const MAIN_EXCEPTIONS: [(BlockHash, Flags); 2] = [
 const TESTNET3_EXCEPTIONS: [(BlockHash, Flags); 1] =
     [(hash(b"dd30457c001f4095d208cc1296b0eed002427aa599874af7a432b105"), Flags::NONE)];
 
-const MAIN_SETS: [AssumedSet; 4] = [
-    set(
-        840_000,
-        b"320283a032748cef8227873ff4872689bf23f1cda83a5",
-        b"a2a5521b1b5ab65f67818e5e8eccabb7171a517f9e2382208f77687310768f96",
-        991_032_194,
-    ),
-    set(
-        880_000,
-        b"10b17283c3c400507969a9c2afd1dcf2082ec5cca2880",
-        b"dbd190983eaf433ef7c15f78a278ae42c00ef52e0fd2a54953782175fbadcea9",
-        1_145_604_538,
-    ),
-    set(
-        910_000,
-        b"108970acb9522ffd516eae17acddcb1bd16469194a821",
-        b"4daf8a17b4902498c5787966a2b51c613acdab5df5db73f196fa59a4da2f1568",
-        1_226_586_151,
-    ),
-    set(
-        935_000,
-        b"147034958af1652b2b91bba607beacc5e72a56f0fb5ee",
-        b"e4b90ef9eae834f56c4b64d2d50143cee10ad87994c614d7d04125e2a6025050",
-        1_305_397_408,
-    ),
-];
-
-const TESTNET3_SETS: [AssumedSet; 2] = [
-    set(
-        2_500_000,
-        b"93bcb68c03a9a168ae252572d348a2eaeba2cdf9231d73206f",
-        b"f841584909f68e47897952345234e37fcd9128cd818f41ee6c3ca68db8071be7",
-        66_484_552,
-    ),
-    set(
-        4_840_000,
-        b"f4971a7fb37fbdff89315b69a2e1920c467654a382f0d64786",
-        b"ce6bb677bb2ee9789c4a1c9d73e6683c53fc20e8fdbedbdaaf468982a0c8db2a",
-        536_078_574,
-    ),
-];
-
-const TESTNET4_SETS: [AssumedSet; 2] = [
-    set(
-        90_000,
-        b"2ebe8bcda020e0dd6ccfbdfac531d2f6a81457191b99fc2df2dbe3b",
-        b"784fb5e98241de66fdd429f4392155c9e7db5c017148e66e8fdbc95746f8b9b5",
-        11_347_043,
-    ),
-    set(
-        120_000,
-        b"bd2317e51b3c5794981c35ba894ce27d3e772d5c39ecd9cbce01dc8",
-        b"10b05d05ad468d0971162e1b222a4aa66caca89da2bb2a93f8f37fb29c4794b0",
-        14_141_057,
-    ),
-];
-
-const SIGNET_SETS: [AssumedSet; 2] = [
-    set(
-        160_000,
-        b"3ca3c99aff040f2563c2ad8f8ec88bd0fd6b8f0895cfaf1ef90353a62c",
-        b"fe0a44309b74d6b5883d246cb419c6221bcccf0b308c9b59b7d70783dbdf928a",
-        2_289_496,
-    ),
-    set(
-        290_000,
-        b"577f2741bb30cd9d39d6d71b023afbeb9764f6260786a97969d5c9ac0",
-        b"97267e000b4b876800167e71b9123f1529d13b14308abec2888bbd2160d14545",
-        28_547_497,
-    ),
-];
-
-const REGTEST_SETS: [AssumedSet; 3] = [
-    set(
-        110,
-        b"135eec25a6fb277884e5824e7aa7d052c4868161c99a5122170b5266f86c273d",
-        b"86e9a1205b418b16dde3a18a78c730e30137e28466bda5dbf6b33ab8fc05447c",
-        111,
-    ),
-    set(
-        200,
-        b"385901ccbd69dff6bbd00065d01fb8a9e464dede7cfe0372443884f9b1dcf6b9",
-        b"17dcc016d188d16068907cdeb38b75691a118d43053b8cd6a25969419381d13a",
-        201,
-    ),
-    set(
-        299,
-        b"c552ced4721c249a389eb9b08cb8da261cd46f0e7b5f9d064d48f3113406853",
-        b"106b2c56233e378a824cf0d5ff2be42ed32c72f1605c9be288d00942908a40ac",
-        334,
-    ),
-];
-
-const fn set(height: u32, block: &[u8], hash_serialized_3: &[u8; 64], tx_count: u64) -> AssumedSet {
-    let (block, hash_serialized_3) = (hash(block), hash(hash_serialized_3).0);
-    AssumedSet { height, block, hash_serialized_3, tx_count }
-}
-
 const MESSAGE: &[u8; 69] = b"The Times 03/Jan/2009 Chancellor on brink of second bailout for banks";
 
 const TESTNET4_MESSAGE: &[u8; 76] =
@@ -429,6 +324,19 @@ const SIGNET_CHALLENGE: [u8; 71] = hex(
     b"512103ad5e0edad18cb1f0fc0d28a3d4f1f3e445640337489abb10404f2d1e086be430210359ef5021964fe22d6f8e\
       05b2463c9540ce96883fe3b278760f048f5189f2e6c452ae",
 );
+
+/// Reads the table of sets, a line each: network, height, block, hash.
+fn assumed_sets(network: Network) -> Vec<AssumedSet> {
+    let read = |line: &str| {
+        let mut words = line.strip_prefix(network.name())?.split_whitespace();
+        Some(AssumedSet {
+            height: words.next()?.parse().ok()?,
+            block: words.next()?.parse().ok()?,
+            hash_serialized_3: words.next()?.parse::<BlockHash>().ok()?.0,
+        })
+    };
+    include_str!("assumed_sets.txt").lines().filter_map(read).collect()
+}
 
 const fn genesis(time: u32, bits: u32, nonce: u32) -> Header {
     let root = hash(b"4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b");

@@ -7,13 +7,6 @@ use secp256k1::PublicKey;
 
 use crate::format::{FormatError, FormatFault, Source};
 
-const OP_RETURN: u8 = 0x6a;
-const OP_DUP: u8 = 0x76;
-const OP_EQUAL: u8 = 0x87;
-const OP_EQUALVERIFY: u8 = 0x88;
-const OP_HASH160: u8 = 0xa9;
-const OP_CHECKSIG: u8 = 0xac;
-
 /// Scripts over this size cannot be spent. Core: `MAX_SCRIPT_SIZE`.
 const MAX_SCRIPT_SIZE: usize = 10_000;
 
@@ -43,7 +36,7 @@ pub(crate) fn read_varint<R: BufRead>(
     source: &mut Source<R>,
     max: u64,
 ) -> Result<u64, FormatError> {
-    let at = source.offset();
+    let at = source.offset;
     let mut number = 0;
     loop {
         let [byte] = source.array()?;
@@ -91,13 +84,11 @@ pub(crate) fn decompress_amount(short: u64) -> u64 {
 /// Core: `ScriptCompression::Ser`, `CompressScript`.
 pub(crate) fn push_script(out: &mut Vec<u8>, script: &[u8]) {
     let (form, data) = match script {
-        [OP_DUP, OP_HASH160, 20, hash @ .., OP_EQUALVERIFY, OP_CHECKSIG] if hash.len() == 20 => {
-            (0, hash)
-        }
-        [OP_HASH160, 20, hash @ .., OP_EQUAL] if hash.len() == 20 => (1, hash),
-        [33, parity @ (2 | 3), x @ .., OP_CHECKSIG] if x.len() == 32 => (*parity, x),
+        [0x76, 0xa9, 20, hash @ .., 0x88, 0xac] if hash.len() == 20 => (0, hash),
+        [0xa9, 20, hash @ .., 0x87] if hash.len() == 20 => (1, hash),
+        [33, parity @ (2 | 3), x @ .., 0xac] if x.len() == 32 => (*parity, x),
         // A point that is not on the curve could not be found again from its half.
-        [65, key @ .., OP_CHECKSIG]
+        [65, key @ .., 0xac]
             if key.len() == 65 && key[0] == 4 && PublicKey::from_slice(key).is_ok() =>
         {
             (4 | key[64] & 1, &key[1..33])
@@ -118,26 +109,24 @@ pub(crate) fn read_script<R: BufRead>(source: &mut Source<R>) -> Result<Box<[u8]
     let script = match form {
         0 => {
             let hash = source.array::<20>()?;
-            [&[OP_DUP, OP_HASH160, 20][..], &hash, &[OP_EQUALVERIFY, OP_CHECKSIG]].concat()
+            [&[0x76, 0xa9, 20][..], &hash, &[0x88, 0xac]].concat()
         }
-        1 => [&[OP_HASH160, 20][..], &source.array::<20>()?, &[OP_EQUAL]].concat(),
-        2 => [&[33, 2][..], &source.array::<32>()?, &[OP_CHECKSIG]].concat(),
-        3 => [&[33, 3][..], &source.array::<32>()?, &[OP_CHECKSIG]].concat(),
-        4 | 5 => {
-            let parity = if form == 4 { 2 } else { 3 };
+        1 => [&[0xa9, 20][..], &source.array::<20>()?, &[0x87]].concat(),
+        2..6 => {
+            let parity = if form % 2 == 0 { 2 } else { 3 };
             let key = [&[parity][..], &source.array::<32>()?].concat();
-            let whole = |key: PublicKey| {
-                [&[65][..], &key.serialize_uncompressed(), &[OP_CHECKSIG]].concat()
-            };
+            if form < 4 {
+                return Ok([&[33][..], &key, &[0xac]].concat().into());
+            }
+            let whole =
+                |key: PublicKey| [&[65][..], &key.serialize_uncompressed(), &[0xac]].concat();
             PublicKey::from_slice(&key).map_or_else(|_| Vec::new(), whole)
         }
         _ => {
-            let size = usize::try_from(form - SPECIAL_SCRIPTS).unwrap_or(usize::MAX);
-            if MAX_SCRIPT_SIZE < size {
-                source.skip(size)?;
-                vec![OP_RETURN]
-            } else {
-                source.bytes(size)?
+            let size = form - SPECIAL_SCRIPTS;
+            match usize::try_from(size) {
+                Ok(size) if size <= MAX_SCRIPT_SIZE => source.bytes(size)?,
+                _ => source.skip(size).map(|()| vec![0x6a])?,
             }
         }
     };
@@ -259,7 +248,7 @@ mod tests {
     #[test]
     fn core_drops_the_bytes_of_a_script_over_the_limit() {
         let long = [unhex("cd17"), vec![0x51; 10_001]].concat();
-        assert_eq!(*script_of(&long).unwrap(), [OP_RETURN]);
+        assert_eq!(*script_of(&long).unwrap(), [0x6a]);
         let error = script_of(&long[..10_002]).unwrap_err();
         assert!(matches!(error.fault, FormatFault::UnexpectedEnd), "{error}");
         // A size of 4 GiB costs neither memory nor time.

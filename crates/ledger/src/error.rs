@@ -71,7 +71,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A snapshot's coins do not have the hash that was asked for.
-    #[error("the coins hash to {found}, not {expected}; get another snapshot")]
+    #[error("the coins have the hash {found}, not {expected}: nothing was loaded")]
     SnapshotHash {
         /// What they hash to, as Core prints it.
         found: BlockHash,

@@ -1,4 +1,4 @@
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 
 use caesure_wire::Reader;
 
@@ -55,16 +55,13 @@ pub enum FormatFault {
 #[derive(Debug)]
 pub(crate) struct Source<R> {
     input: R,
-    offset: u64,
+    /// Bytes that were taken.
+    pub(crate) offset: u64,
 }
 
 impl<R: BufRead> Source<R> {
     pub(crate) const fn new(input: R) -> Self {
         Self { input, offset: 0 }
-    }
-
-    pub(crate) const fn offset(&self) -> u64 {
-        self.offset
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], FormatError> {
@@ -86,18 +83,18 @@ impl<R: BufRead> Source<R> {
     }
 
     /// Passes over `count` bytes.
-    pub(crate) fn skip(&mut self, mut count: usize) -> Result<(), FormatError> {
-        let mut bytes = [0; 4096];
-        while 0 < count {
-            let step = count.min(bytes.len());
-            self.fill(&mut bytes[..step])?;
-            count -= step;
+    pub(crate) fn skip(&mut self, count: u64) -> Result<(), FormatError> {
+        let skipped = io::copy(&mut self.input.by_ref().take(count), &mut io::sink());
+        match skipped {
+            Ok(skipped) if skipped == count => self.offset += count,
+            Ok(_) => return Err(FormatFault::UnexpectedEnd.at(self.offset)),
+            Err(error) => return Err(FormatFault::Io(error).at(self.offset)),
         }
         Ok(())
     }
 
     /// Takes a CompactSize. Core: `ReadCompactSize`.
-    pub(crate) fn compact_size(&mut self) -> Result<usize, FormatError> {
+    pub(crate) fn compact_size(&mut self) -> Result<u32, FormatError> {
         let at = self.offset;
         let [first] = self.array()?;
         let mut bytes = [first; 9];
@@ -108,8 +105,8 @@ impl<R: BufRead> Source<R> {
             _ => 1,
         };
         self.fill(&mut bytes[1..size])?;
-        let bad = FormatFault::BadNumber.at(at);
-        Reader::new(&bytes[..size]).compact_size().map_err(|_| bad)
+        let read = Reader::new(&bytes[..size]).compact_size().ok();
+        read.and_then(|size| size.try_into().ok()).ok_or_else(|| FormatFault::BadNumber.at(at))
     }
 
     /// Checks that all bytes were taken.
@@ -129,7 +126,7 @@ impl<R: BufRead> Source<R> {
                 io::ErrorKind::UnexpectedEof => FormatFault::UnexpectedEnd,
                 _ => FormatFault::Io(error),
             };
-            FormatError { offset, fault }
+            fault.at(offset)
         })?;
         self.offset += bytes.len() as u64;
         Ok(())

@@ -20,18 +20,27 @@ const TUPLE: u8 = 0xa0;
 /// The longest object that the original's codec read.
 const MAX_LENGTH: u64 = 1 << 31;
 
-/// A file of the original, told by the version at its start.
-#[derive(Debug)]
-pub enum Original<R> {
-    /// `metadata.bin`.
-    Metadata(MetadataReader<R>),
-    /// `utxo.bin`.
-    Coins(CoinsReader<R>),
+/// The first object of a file, which tells what file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Header {
+    /// That of `metadata.bin`, with the number of its blocks.
+    Metadata(u64),
+    /// That of `utxo.bin`.
+    Coins(CoinsHeader),
+}
+
+/// What follows the header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A block of `metadata.bin`, in any order.
+    Block(BlockEntry),
+    /// A coin of `utxo.bin`, in the order of keys.
+    Coin(CoinEntry),
 }
 
 /// A block that `metadata.bin` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MetadataEntry {
+pub struct BlockEntry {
     /// The block.
     pub block: BlockHash,
     /// Where its record begins in `blocks.bin`, in bytes.
@@ -72,113 +81,44 @@ pub struct CoinEntry {
     pub script_pubkey: Box<[u8]>,
 }
 
-/// Reads the first object of a file of the original, which tells what file it is.
+/// Reads a file and visits what it holds; what was visited before an error was read well.
+///
+/// The order of keys, the range of amounts, the number of entries and the end of the file are
+/// checked; the sums in the header are not.
 ///
 /// # Errors
-/// When it cannot be read, or is neither of both.
-pub fn read<R: BufRead>(input: R) -> Result<Original<R>, FormatError> {
+/// When the file cannot be read, is damaged, or is neither of both.
+pub fn read(input: impl BufRead, mut visit: impl FnMut(Entry)) -> Result<Header, FormatError> {
     let mut source = Source::new(input);
     let end = source.open(SEQUENCE)?;
-    let at = source.offset();
-    match source.integer()? {
-        1 => {
-            let blocks = source.unsigned()?;
-            source.close(end)?;
-            let entries = Entries { source, left: blocks, has_ended: false };
-            Ok(Original::Metadata(MetadataReader { entries, blocks }))
-        }
-        3 => {
-            let header = CoinsHeader {
-                height: source.unsigned()?,
-                block: BlockHash(source.octets()?),
-                total: source.integer()?,
-                lost: source.integer()?,
-                fees: source.integer()?,
-                coins: source.unsigned()?,
-            };
-            source.close(end)?;
-            let entries = Entries { source, left: header.coins, has_ended: false };
-            Ok(Original::Coins(CoinsReader { entries, header, last: None }))
-        }
-        version => Err(FormatFault::UnknownVersion(version).at(at)),
-    }
-}
-
-/// Reads `metadata.bin`: an iterator over its blocks, in any order, which ends at the first error.
-#[derive(Debug)]
-pub struct MetadataReader<R> {
-    entries: Entries<R>,
-    blocks: u64,
-}
-
-impl<R> MetadataReader<R> {
-    /// Returns how many blocks the header says there are.
-    #[must_use]
-    pub const fn blocks(&self) -> u64 {
-        self.blocks
-    }
-}
-
-impl<R: BufRead> Iterator for MetadataReader<R> {
-    type Item = Result<MetadataEntry, FormatError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.entries.next(|source| {
-            let end = source.open(SEQUENCE)?;
-            let entry = MetadataEntry {
-                block: BlockHash(source.octets()?),
-                position: source.unsigned()?,
-                height: source.unsigned()?,
-                prev_block: BlockHash(source.octets()?),
-            };
-            source.close(end).map(|()| entry)
-        })
-    }
-}
-
-/// Reads `utxo.bin`: an iterator over its coins in key order, which ends at the first error.
-///
-/// The order of keys, the range of amounts and the number of coins are checked; the sums in the
-/// header are not.
-#[derive(Debug)]
-pub struct CoinsReader<R> {
-    entries: Entries<R>,
-    header: CoinsHeader,
-    last: Option<[u8; 18]>,
-}
-
-impl<R> CoinsReader<R> {
-    /// Returns the header.
-    #[must_use]
-    pub const fn header(&self) -> &CoinsHeader {
-        &self.header
-    }
-}
-
-impl<R: BufRead> Iterator for CoinsReader<R> {
-    type Item = Result<CoinEntry, FormatError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let last = &mut self.last;
-        self.entries.next(|source| {
-            let end = source.open(TUPLE)?;
-            let at = source.offset();
-            let key: [u8; 18] = source.octets()?;
-            if last.replace(key).is_some_and(|last| key <= last) {
-                return Err(FormatFault::OutOfOrder.at(at));
+    let at = source.offset;
+    let header = match source.integer()? {
+        1 => Header::Metadata(source.unsigned()?),
+        3 => Header::Coins(CoinsHeader {
+            height: source.unsigned()?,
+            block: BlockHash(source.octets()?),
+            total: source.integer()?,
+            lost: source.integer()?,
+            fees: source.integer()?,
+            coins: source.unsigned()?,
+        }),
+        version => return Err(FormatFault::UnknownVersion(version).at(at)),
+    };
+    source.close(end)?;
+    match header {
+        Header::Metadata(blocks) => {
+            for _ in 0..blocks {
+                visit(Entry::Block(read_block(&mut source)?));
             }
-            let at = source.offset();
-            let value = source.integer()?;
-            if !is_money(value) {
-                return Err(FormatFault::BadAmount.at(at));
+        }
+        Header::Coins(CoinsHeader { coins, .. }) => {
+            let mut last = None;
+            for _ in 0..coins {
+                visit(Entry::Coin(read_coin(&mut source, &mut last)?));
             }
-            let length = source.tag(OCTETS)?;
-            let script_pubkey = source.bytes(length)?.into();
-            source.close(end)?;
-            let [txid @ .., high, low] = key;
-            Ok(CoinEntry { txid, vout: u16::from_be_bytes([high, low]), value, script_pubkey })
-        })
+        }
     }
+    source.finish().map(|()| header)
 }
 
 /// Writes `utxo.bin`, coin by coin, under a header that must be known before.
@@ -204,7 +144,9 @@ impl<W: Write> CoinsWriter<W> {
         for amount in [header.total, header.lost, header.fees, coins] {
             push_integer(&mut fields, amount);
         }
-        write_object(&mut out, SEQUENCE, &fields)?;
+        let mut object = Vec::new();
+        push_object(&mut object, SEQUENCE, &fields);
+        out.write_all(&object)?;
         Ok(Self { out, left: header.coins, last: None })
     }
 
@@ -227,7 +169,9 @@ impl<W: Write> CoinsWriter<W> {
         push_object(&mut fields, OCTETS, &key);
         push_integer(&mut fields, coin.value);
         push_object(&mut fields, OCTETS, &coin.script_pubkey);
-        write_object(&mut self.out, TUPLE, &fields)
+        let mut object = Vec::new();
+        push_object(&mut object, TUPLE, &fields);
+        self.out.write_all(&object)
     }
 
     /// Returns `out`, flushed.
@@ -247,40 +191,44 @@ fn invalid(fault: FormatFault) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, fault)
 }
 
-/// What both readers do between a header and the end of the file.
-#[derive(Debug)]
-struct Entries<R> {
-    source: Source<R>,
-    /// How many were not read yet.
-    left: u64,
-    has_ended: bool,
+fn read_block<R: BufRead>(source: &mut Source<R>) -> Result<BlockEntry, FormatError> {
+    let end = source.open(SEQUENCE)?;
+    let entry = BlockEntry {
+        block: BlockHash(source.octets()?),
+        position: source.unsigned()?,
+        height: source.unsigned()?,
+        prev_block: BlockHash(source.octets()?),
+    };
+    source.close(end).map(|()| entry)
 }
 
-impl<R: BufRead> Entries<R> {
-    fn next<T>(
-        &mut self,
-        read: impl FnOnce(&mut Source<R>) -> Result<T, FormatError>,
-    ) -> Option<Result<T, FormatError>> {
-        if self.has_ended {
-            return None;
-        }
-        let entry = match self.left.checked_sub(1) {
-            Some(left) => {
-                self.left = left;
-                read(&mut self.source).map(Some)
-            }
-            None => self.source.finish().map(|()| None),
-        };
-        self.has_ended = !matches!(entry, Ok(Some(_)));
-        entry.transpose()
+fn read_coin<R: BufRead>(
+    source: &mut Source<R>,
+    last: &mut Option<[u8; 18]>,
+) -> Result<CoinEntry, FormatError> {
+    let end = source.open(TUPLE)?;
+    let at = source.offset;
+    let key: [u8; 18] = source.octets()?;
+    if last.replace(key).is_some_and(|last| key <= last) {
+        return Err(FormatFault::OutOfOrder.at(at));
     }
+    let at = source.offset;
+    let value = source.integer()?;
+    if !is_money(value) {
+        return Err(FormatFault::BadAmount.at(at));
+    }
+    let length = source.tag(OCTETS)?;
+    let script_pubkey = source.bytes(length)?.into();
+    let [txid @ .., high, low] = key;
+    let vout = u16::from_be_bytes([high, low]);
+    source.close(end).map(|()| CoinEntry { txid, vout, value, script_pubkey })
 }
 
 /// The decoding half of the codec.
 impl<R: BufRead> Source<R> {
     /// Takes a tag and a definite length.
     fn tag(&mut self, tag: u8) -> Result<usize, FormatError> {
-        let at = self.offset();
+        let at = self.offset;
         let [found, first] = self.array()?;
         let unexpected = || FormatFault::UnexpectedField.at(at);
         if found != tag {
@@ -300,20 +248,16 @@ impl<R: BufRead> Source<R> {
     /// Begins an object that holds others, and returns where it ends.
     fn open(&mut self, tag: u8) -> Result<u64, FormatError> {
         let length = self.tag(tag)?;
-        Ok(self.offset() + length as u64)
+        Ok(self.offset + length as u64)
     }
 
     /// Checks that an object ends here.
     fn close(&self, end: u64) -> Result<(), FormatError> {
-        if self.offset() == end {
-            Ok(())
-        } else {
-            Err(FormatFault::UnexpectedField.at(self.offset()))
-        }
+        if self.offset == end { Ok(()) } else { Err(FormatFault::UnexpectedField.at(self.offset)) }
     }
 
     fn integer(&mut self) -> Result<i64, FormatError> {
-        let at = self.offset();
+        let at = self.offset;
         let length = self.tag(INTEGER)?;
         if !(1..=8).contains(&length) {
             return Err(FormatFault::BadNumber.at(at));
@@ -325,12 +269,12 @@ impl<R: BufRead> Source<R> {
     }
 
     fn unsigned<T: TryFrom<i64>>(&mut self) -> Result<T, FormatError> {
-        let at = self.offset();
+        let at = self.offset;
         T::try_from(self.integer()?).map_err(|_| FormatFault::BadNumber.at(at))
     }
 
     fn octets<const N: usize>(&mut self) -> Result<[u8; N], FormatError> {
-        let at = self.offset();
+        let at = self.offset;
         match self.tag(OCTETS)? {
             length if length == N => self.array(),
             _ => Err(FormatFault::UnexpectedField.at(at)),
@@ -352,25 +296,14 @@ fn push_integer(out: &mut Vec<u8>, number: i64) {
 
 /// Appends a tag, the length in its shortest form, and the content.
 fn push_object(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
-    out.push(tag);
-    push_length(out, content.len());
-    out.extend_from_slice(content);
-}
-
-fn write_object(out: &mut impl Write, tag: u8, content: &[u8]) -> io::Result<()> {
-    let mut head = vec![tag];
-    push_length(&mut head, content.len());
-    out.write_all(&head)?;
-    out.write_all(content)
-}
-
-fn push_length(out: &mut Vec<u8>, length: usize) {
-    let bytes = length.to_be_bytes();
+    let bytes = content.len().to_be_bytes();
     let start = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len() - 1);
-    if 0x80 <= length {
+    out.push(tag);
+    if 0x80 <= content.len() {
         out.push(0x80 | (bytes.len() - start).to_le_bytes()[0]);
     }
     out.extend_from_slice(&bytes[start..]);
+    out.extend_from_slice(content);
 }
 
 #[cfg(test)]
@@ -399,17 +332,24 @@ mod tests {
         (0..text.len()).step_by(2).map(digit).collect()
     }
 
-    fn metadata(bytes: &[u8]) -> Result<Vec<MetadataEntry>, FormatError> {
-        match read(bytes)? {
-            Original::Metadata(reader) => reader.collect(),
-            Original::Coins(_) => panic!("a utxo.bin"),
-        }
+    fn metadata(bytes: &[u8]) -> Result<Vec<BlockEntry>, FormatError> {
+        let mut blocks = Vec::new();
+        read(bytes, |entry| match entry {
+            Entry::Block(block) => blocks.push(block),
+            Entry::Coin(_) => panic!("a utxo.bin"),
+        })?;
+        Ok(blocks)
     }
 
     fn coins(bytes: &[u8]) -> Result<Read, FormatError> {
-        match read(bytes)? {
-            Original::Coins(reader) => Ok((*reader.header(), reader.collect::<Result<_, _>>()?)),
-            Original::Metadata(_) => panic!("a metadata.bin"),
+        let mut coins = Vec::new();
+        let header = read(bytes, |entry| match entry {
+            Entry::Coin(coin) => coins.push(coin),
+            Entry::Block(_) => panic!("a metadata.bin"),
+        })?;
+        match header {
+            Header::Coins(header) => Ok((header, coins)),
+            Header::Metadata(_) => panic!("a metadata.bin"),
         }
     }
 
@@ -428,7 +368,7 @@ mod tests {
 
     #[test]
     fn the_originals_metadata_is_read() {
-        let entry = MetadataEntry {
+        let entry = BlockEntry {
             block: BlockHash(GENESIS),
             position: 0,
             height: 0,
@@ -594,11 +534,10 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let entries = read(&bytes[..]).map(|original| match original {
-                Original::Metadata(reader) => reader.count(),
-                Original::Coins(reader) => reader.count(),
-            });
-            prop_assert!(entries.unwrap_or(0) <= bytes.len());
+            let mut entries = 0;
+            let header = read(&bytes[..], |_| entries += 1);
+            prop_assert!(entries <= bytes.len());
+            prop_assert!(header.is_ok() || header.is_err_and(|it| it.offset <= bytes.len() as u64));
         }
     }
 }

@@ -65,7 +65,6 @@ pub struct Header {
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
-    start: u64,
     coins: u64,
     last: Option<OutPoint>,
     /// The index of each coin of the last transaction, and where its bytes lie.
@@ -74,15 +73,14 @@ pub struct Writer<W> {
 }
 
 impl<W: Write + Seek> Writer<W> {
-    /// Writes the header at the place where `out` stands.
+    /// Writes the header. `out` is empty.
     ///
     /// # Errors
     /// Those of `out`.
     pub fn new(mut out: W, magic: [u8; 4], base: BlockHash) -> io::Result<Self> {
-        let start = out.stream_position()?;
         let parts: [&[u8]; 5] = [&MAGIC, &VERSION.to_le_bytes(), &magic, &base.0, &[0; 8]];
         out.write_all(&parts.concat())?;
-        Ok(Self { out, start, coins: 0, last: None, group: Vec::new(), bytes: Vec::new() })
+        Ok(Self { out, coins: 0, last: None, group: Vec::new(), bytes: Vec::new() })
     }
 
     /// Writes a coin, which must come behind the one before in key order.
@@ -117,10 +115,9 @@ impl<W: Write + Seek> Writer<W> {
         if let Some(last) = self.last {
             self.write_group(&last.txid)?;
         }
-        let end = self.out.stream_position()?;
-        self.out.seek(SeekFrom::Start(self.start + COUNT_OFFSET))?;
+        self.out.seek(SeekFrom::Start(COUNT_OFFSET))?;
         self.out.write_all(&self.coins.to_le_bytes())?;
-        self.out.seek(SeekFrom::Start(end))?;
+        self.out.seek(SeekFrom::End(0))?;
         self.out.flush()?;
         Ok((self.coins, self.out))
     }
@@ -157,8 +154,8 @@ pub struct Reader<R> {
     base_height: u32,
     /// How many coins were not read yet.
     left: u64,
-    txid: Option<Txid>,
-    group: vec::IntoIter<(u32, Coin)>,
+    last: Option<Txid>,
+    group: vec::IntoIter<(OutPoint, Coin)>,
     has_ended: bool,
 }
 
@@ -172,7 +169,7 @@ impl<R: BufRead> Reader<R> {
         if source.array()? != MAGIC {
             return Err(FormatFault::UnknownFormat.at(0));
         }
-        let at = source.offset();
+        let at = source.offset;
         let version = u16::from_le_bytes(source.array()?);
         if version != VERSION {
             return Err(FormatFault::UnknownVersion(version.into()).at(at));
@@ -187,7 +184,7 @@ impl<R: BufRead> Reader<R> {
             header,
             base_height: u32::MAX,
             left: header.coins,
-            txid: None,
+            last: None,
             group: Vec::new().into_iter(),
             has_ended: false,
         })
@@ -205,49 +202,47 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Reads the coins of the next transaction, sorted by index; none at the end.
-    fn read_group(&mut self) -> Result<Option<Vec<(u32, Coin)>>, FormatError> {
+    fn read_group(&mut self) -> Result<Option<Vec<(OutPoint, Coin)>>, FormatError> {
         if self.left == 0 {
             return self.source.finish().map(|()| None);
         }
-        let at = self.source.offset();
+        let at = self.source.offset;
         let txid = Txid(self.source.array()?);
-        if self.txid.replace(txid).is_some_and(|last| txid <= last) {
+        if self.last.replace(txid).is_some_and(|last| txid <= last) {
             return Err(FormatFault::OutOfOrder.at(at));
         }
-        let count_at = self.source.offset();
-        let count = self.source.compact_size()? as u64;
+        let count_at = self.source.offset;
+        let count = self.source.compact_size()?.into();
         if count == 0 || self.left < count {
             return Err(FormatFault::WrongCount.at(count_at));
         }
         let mut group = Vec::new();
         for _ in 0..count {
-            group.push(self.read_coin()?);
+            group.push(self.read_coin(txid)?);
         }
         self.left -= count;
-        group.sort_by_key(|(vout, _)| *vout);
+        group.sort_by_key(|(outpoint, _)| *outpoint);
         if group.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return Err(FormatFault::OutOfOrder.at(at));
         }
         Ok(Some(group))
     }
 
-    fn read_coin(&mut self) -> Result<(u32, Coin), FormatError> {
+    fn read_coin(&mut self, txid: Txid) -> Result<(OutPoint, Coin), FormatError> {
         let source = &mut self.source;
-        let at = source.offset();
-        let vout = source.compact_size()?;
-        let vout = u32::try_from(vout).map_err(|_| FormatFault::BadNumber.at(at))?;
-        let at = source.offset();
+        let outpoint = OutPoint { txid, vout: source.compact_size()? };
+        let at = source.offset;
         let code = read_varint(source, u32::MAX.into())?;
         let height = u32::try_from(code >> 1).map_err(|_| FormatFault::BadNumber.at(at))?;
         if self.base_height < height {
             return Err(FormatFault::TooYoung(height).at(at));
         }
-        let at = source.offset();
+        let at = source.offset;
         let amount = decompress_amount(read_varint(source, u64::MAX)?);
         let value = i64::try_from(amount).ok().filter(|value| is_money(*value));
         let value = value.ok_or_else(|| FormatFault::BadAmount.at(at))?;
         let script_pubkey = read_script(source)?;
-        Ok((vout, Coin { value, height, is_coinbase: code & 1 == 1, script_pubkey }))
+        Ok((outpoint, Coin { value, height, is_coinbase: code & 1 == 1, script_pubkey }))
     }
 }
 
@@ -264,8 +259,7 @@ impl<R: BufRead> Iterator for Reader<R> {
                 }
             }
         }
-        let (vout, coin) = self.group.next()?;
-        Some(Ok((OutPoint { txid: self.txid?, vout }, coin)))
+        self.group.next().map(Ok)
     }
 }
 

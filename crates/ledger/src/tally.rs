@@ -6,7 +6,7 @@ use crate::Summary;
 use crate::coin::push_entry;
 
 /// Counts and hashes a set whose coins come one by one in key order. Core: `ComputeUTXOStats`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tally {
     txouts: u64,
     transactions: u64,
@@ -14,30 +14,16 @@ pub struct Tally {
     bogosize: u64,
     last: Option<Txid>,
     hash: Sha256,
-    muhash: Option<MuHash3072>,
+    muhash: MuHash3072,
+    without_muhash: bool,
     bytes: Vec<u8>,
 }
 
 impl Tally {
-    /// Begins with no coin.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            txouts: 0,
-            transactions: 0,
-            total_amount: 0,
-            bogosize: 0,
-            last: None,
-            hash: Sha256::new(),
-            muhash: Some(MuHash3072::new()),
-            bytes: Vec::new(),
-        }
-    }
-
     /// Begins with no coin, and leaves out `muhash`, which takes many times the other hash's time.
     #[must_use]
     pub fn without_muhash() -> Self {
-        Self { muhash: None, ..Self::new() }
+        Self { without_muhash: true, ..Self::default() }
     }
 
     /// Takes the next coin. A sum over the range of amounts, which no valid set has, wraps.
@@ -45,8 +31,8 @@ impl Tally {
         self.bytes.clear();
         push_entry(&mut self.bytes, outpoint, coin);
         self.hash.update(&self.bytes);
-        if let Some(muhash) = &mut self.muhash {
-            muhash.insert(&self.bytes);
+        if !self.without_muhash {
+            self.muhash.insert(&self.bytes);
         }
         self.txouts += 1;
         self.transactions += u64::from(self.last.replace(outpoint.txid) != Some(outpoint.txid));
@@ -63,13 +49,7 @@ impl Tally {
             total_amount: self.total_amount,
             bogosize: self.bogosize,
             hash_serialized_3: self.hash.finish_double(),
-            muhash: self.muhash.map_or([0; 32], |muhash| muhash.finish()),
+            muhash: self.muhash.finish(),
         }
-    }
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -107,7 +107,7 @@ impl World {
     /// # Errors
     /// As [`for_each`](Self::for_each).
     pub fn summary(&self) -> Result<Summary, Error> {
-        self.tally(Tally::new())
+        self.tally(Tally::default())
     }
 
     /// Returns Core's `hash_serialized_3` alone, in internal order, which takes a small part of the
