@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use caesure_consensus::Coin;
-use caesure_ledger::Ledger;
+use caesure_ledger::{Ledger, Options};
 use caesure_wire::{Block, BlockHash, OutPoint, Transaction, TxOut, Txid};
 
 use crate::naive::{coinbase, outpoint, output, spend};
-use crate::pair::Pair;
+use crate::pair::{Pair, assert_set, open_with};
 
 /// A pair on a folder with a horizon of 3, whose blocks have coinbases of 50 told apart by a tag.
 struct Chain {
@@ -63,6 +63,11 @@ fn cve_2013_3220_a_block_may_touch_over_100000_outpoints() {
     chain.pair.reopen(folder.path());
     assert_eq!(chain.pair.ledger.tip().info().hash, third);
     assert_eq!(chain.tip_len(), 3);
+    // Sorted in parts that lie in files.
+    chain.pair.ledger = Ledger::in_memory(chain.pair.naive.genesis, 3);
+    let options = Options { horizon: 3, memory: 0, sort: 0, ..Options::default() };
+    let (ledger, _) = open_with(folder.path(), &chain.pair.naive, options).unwrap();
+    assert_set(&ledger.world(&second).unwrap(), chain.pair.naive.set(&second));
 }
 
 #[test]

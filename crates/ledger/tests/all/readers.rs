@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::{Scope, ScopedJoinHandle};
 
-use caesure_ledger::{Error, World};
+use caesure_ledger::{Checkpointed, Error, World};
 use caesure_wire::{BlockHash, OutPoint};
 
 use crate::naive::{Naive, Random, Set, difference, outpoint, spend};
@@ -40,6 +41,18 @@ impl Shared {
             }
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// Lets the readers have a world, unless its fork was behind the horizon at once.
+    fn publish(&self, pair: &Pair, hash: &BlockHash) {
+        let Some(world) = pair.ledger.world(hash) else { return };
+        let known = &pair.naive.blocks[hash];
+        let mut all = self.pinned.lock().unwrap();
+        all.push_back(Pinned { world, set: Arc::clone(&known.set) });
+        if 60 < all.len() {
+            all.pop_front();
+        }
+        self.outpoints.lock().unwrap().push(outpoint(&known.txs[0], 0));
     }
 
     fn read(&self, seed: u64) {
@@ -105,9 +118,10 @@ impl Drop for End<'_> {
     }
 }
 
-/// Extends, forks, discards, folds, goes back and writes checkpoints.
-fn write(pair: &mut Pair, shared: &Shared, blocks: u32) {
+/// Extends, forks, discards, folds and goes back, and has checkpoints written meanwhile.
+fn write<'scope>(scope: &'scope Scope<'scope, '_>, pair: &mut Pair, shared: &Shared, blocks: u32) {
     let mut random = Random::new(5);
+    let mut checkpoint: Option<ScopedJoinHandle<'scope, Checkpointed>> = None;
     for step in 0..blocks {
         let worlds = pair.naive.worlds();
         let parent = if random.chance(80) {
@@ -121,22 +135,18 @@ fn write(pair: &mut Pair, shared: &Shared, blocks: u32) {
             let child = make(&mut pair.naive, &mut random, hash);
             pair.extend(child);
             pair.discard(&hash);
-            continue;
+        } else {
+            pair.commit(hash);
+            shared.publish(pair, &hash);
         }
-        pair.commit(hash);
-        // A fork may be behind the horizon at once.
-        let Some(world) = pair.ledger.world(&hash) else { continue };
-        let pinned = Pinned { world, set: Arc::clone(&pair.naive.blocks[&hash].set) };
-        let mut all = shared.pinned.lock().unwrap();
-        all.push_back(pinned);
-        if 60 < all.len() {
-            all.pop_front();
+        if step % 90 == 60 {
+            let begun = pair.ledger.begin_checkpoint().unwrap().unwrap();
+            checkpoint = Some(scope.spawn(move || begun.write().unwrap()));
         }
-        drop(all);
-        let coinbase = outpoint(&pair.naive.blocks[&hash].txs[0], 0);
-        shared.outpoints.lock().unwrap().push(coinbase);
-        if step % 90 == 89 {
-            pair.ledger.checkpoint().unwrap();
+        if step % 90 == 80
+            && let Some(written) = checkpoint.take()
+        {
+            pair.ledger.end_checkpoint(written.join().unwrap()).unwrap();
         }
         if step % 400 == 399 {
             let root = pair.naive.now.root;
@@ -149,6 +159,9 @@ fn write(pair: &mut Pair, shared: &Shared, blocks: u32) {
         }
     }
     pair.check();
+    if let Some(written) = checkpoint {
+        pair.ledger.end_checkpoint(written.join().unwrap()).unwrap();
+    }
 }
 
 fn make(naive: &mut Naive, random: &mut Random, parent: BlockHash) -> BlockHash {
@@ -169,14 +182,14 @@ fn a_pinned_world_answers_exactly_or_is_refused_whatever_the_writer_does() {
     let folder = tempfile::tempdir().unwrap();
     let mut pair = Pair::open(folder.path(), 8);
     let shared = Shared::default();
-    let blocks = cases(1200);
+    let blocks = cases(4000);
     std::thread::scope(|scope| {
         let readers = [1, 2, 3].map(|seed| {
             let shared = &shared;
             scope.spawn(move || shared.read(seed))
         });
         let end = End(&shared.is_over);
-        write(&mut pair, &shared, blocks);
+        write(scope, &mut pair, &shared, blocks);
         drop(end);
         readers.into_iter().for_each(|reader| reader.join().unwrap());
     });

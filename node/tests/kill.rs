@@ -1,0 +1,130 @@
+//! The real process, killed at any moment, hundreds of times: `CAESURE_KILLS` says how many.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test may fail loudly")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+
+const REGTEST: [u8; 4] = [0xfa, 0xbf, 0xb5, 0xda];
+/// A short window and little memory, so that all of folding, checkpoints and going back is at work.
+const IMPORT: [&str; 7] = ["import", "--horizon", "20", "--memory", "64", "--par", "2"];
+
+/// Chains that share the genesis block only, the next one longer than the last: a deep
+/// reorganisation each, and short forks inside.
+fn chains() -> Vec<u8> {
+    let mut file = Vec::new();
+    for (blocks, forks, seed) in [(130, 4, 1), (150, 2, 2), (175, 4, 3)] {
+        let options = caesure_generate::Options {
+            blocks,
+            txs: 700,
+            pool: 250,
+            forks,
+            seed,
+            ..Default::default()
+        };
+        let mut emit = |block: &[u8]| {
+            file.extend(REGTEST);
+            file.extend(u32::try_from(block.len()).unwrap().to_le_bytes());
+            file.extend(block);
+            Ok(())
+        };
+        caesure_generate::generate(&options, &mut emit).unwrap();
+    }
+    file
+}
+
+struct Base {
+    folder: PathBuf,
+    name: String,
+}
+
+impl Base {
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_caesure"));
+        command.current_dir(&self.folder).args([
+            "--json",
+            "--network",
+            "regtest",
+            "-b",
+            &self.name,
+        ]);
+        command.args(words);
+        command
+    }
+
+    /// Runs a command that must end well.
+    fn done(&self, words: &[&str]) -> Value {
+        let output = self.command(words).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?} on {}: {stderr}", self.name);
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+    }
+
+    /// Starts an import and kills it. Returns whether it came to its end before.
+    fn import_and_kill(&self, after: Duration) -> bool {
+        let mut command = self.command(&IMPORT);
+        let log = fs::File::create(self.folder.join("stderr")).unwrap();
+        let mut child =
+            command.arg("chains.dat").stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        sleep(after);
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        let stderr = fs::read_to_string(self.folder.join("stderr")).unwrap();
+        // Killed, or done: never stopped by what an earlier kill left.
+        assert!(status.code().is_none_or(|code| code == 0), "{}: {stderr}", self.name);
+        status.success()
+    }
+
+    fn size(&self) -> u64 {
+        let log = self.folder.join(&self.name).join("regtest/ledger.log");
+        fs::metadata(log).map_or(0, |metadata| metadata.len())
+    }
+}
+
+fn base(folder: &Path, name: String) -> Base {
+    Base { folder: folder.to_owned(), name }
+}
+
+#[test]
+fn an_import_through_deep_reorganisations_goes_on_after_any_number_of_kills() {
+    let kills = std::env::var("CAESURE_KILLS").map_or(60, |text| text.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("chains.dat"), chains()).unwrap();
+    let undisturbed = base(folder.path(), "undisturbed".into());
+    undisturbed.done(&[&IMPORT[..], &["chains.dat"]].concat());
+    let expected = undisturbed.done(&["utxo", "info"]);
+    assert_eq!(expected["height"], 175);
+
+    let (mut killed, mut round, mut grown) = (0, 0, 0);
+    let mut random = 1_u32;
+    while killed < kills {
+        round += 1;
+        let base = base(folder.path(), format!("base{round}"));
+        loop {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let before = base.size();
+            let is_over = base.import_and_kill(Duration::from_millis((random >> 16) as u64 % 400));
+            killed += u32::from(!is_over);
+            grown += u32::from(before < base.size());
+            if is_over || kills <= killed {
+                break;
+            }
+            if killed % 7 == 0 && 0 < base.size() {
+                base.done(&["utxo", "info"]);
+            }
+        }
+        base.done(&[&IMPORT[..], &["chains.dat"]].concat());
+        assert_eq!(base.done(&["utxo", "info"]), expected, "{}", base.name);
+        let verified = base.done(&["verify"]);
+        assert_eq!(verified["blocks_invalid"], 0);
+        assert_eq!(verified["height"], 175);
+        fs::remove_dir_all(folder.path().join(&base.name)).unwrap();
+    }
+    println!("{killed} kills in {round} imports, {grown} of them after some progress");
+    assert!(0 < grown);
+}
