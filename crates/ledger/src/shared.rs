@@ -111,22 +111,10 @@ impl Shared {
         is_made && !(may_be_spent && self.spends.any(place, |number| entry.is_on(number)))
     }
 
-    /// Whether the coin at a place is in a block's world: of a slot that was read, or beside the table.
-    pub(crate) fn is_place_in(
-        &self,
-        entry: &Entry,
-        place: Place,
-        may_be_spent: bool,
-    ) -> Result<bool, Error> {
-        if !may_be_spent && place * 4 < self.floor.load(Acquire) {
-            return Ok(true);
-        }
-        let view = self.log.coin(place)?;
-        if !may_be_spent {
-            return Ok(self.is_in(entry, place, &view, false));
-        }
-        // It may have been taken out since, and with it who spent it.
-        let outpoint = view.outpoint();
+    /// Whether the coin at a place is in a block's world, which may have left the table since the place
+    /// was read.
+    pub(crate) fn is_place_in(&self, entry: &Entry, place: Place) -> Result<bool, Error> {
+        let outpoint = self.log.coin(place)?.outpoint();
         let found = self.look(entry, self.log.key(&outpoint), &outpoint)?;
         Ok(found.is_some_and(|found| found.place == place))
     }

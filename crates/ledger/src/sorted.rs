@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::sync::atomic::Ordering::Acquire;
 
 use caesure_consensus::Coin;
 use caesure_wire::OutPoint;
@@ -43,18 +44,23 @@ impl World {
         // Those beside the table first: they can go into it meanwhile, but not out of it.
         let extras = shared.extras.load_full();
         for &place in extras.values().flatten().filter(|place| (from..to).contains(*place)) {
-            if shared.is_place_in(&self.entry, place, true)? {
+            if shared.is_place_in(&self.entry, place)? {
                 places.push(place);
             }
         }
         let mut failed = Ok(());
-        shared.table.for_each(|slot| {
-            if (from..to).contains(&slot.place()) && failed.is_ok() {
-                match shared.is_place_in(&self.entry, slot.place(), slot.is_spent_somewhere()) {
-                    Ok(true) => places.push(slot.place()),
-                    Ok(false) => {}
-                    Err(error) => failed = Err(error),
-                }
+        let floor = || shared.floor.load(Acquire);
+        shared.table.for_each(floor, |floor, slot| {
+            let place = slot.place();
+            if !(from..to).contains(&place) || failed.is_err() {
+                return;
+            }
+            // What a dropped block made was gone before the floor rose above it.
+            let is_old = place * 4 < floor && !slot.is_spent_somewhere();
+            match if is_old { Ok(true) } else { shared.is_place_in(&self.entry, place) } {
+                Ok(true) => places.push(place),
+                Ok(false) => {}
+                Err(error) => failed = Err(error),
             }
         })?;
         failed?;

@@ -502,13 +502,19 @@ impl Table {
         }
     }
 
-    /// Visits all slots, some of them twice if groups are split meanwhile.
-    pub(crate) fn for_each(&self, mut visit: impl FnMut(Slot)) -> Result<(), Error> {
+    /// Visits all slots, some of them twice if groups are split meanwhile, and with each what `before`
+    /// gave before its group was copied.
+    pub(crate) fn for_each<T: Copy>(
+        &self,
+        before: impl Fn() -> T,
+        mut visit: impl FnMut(T, Slot),
+    ) -> Result<(), Error> {
         let mut words = vec![0; GROUP_SLOTS];
         let mut number = 0;
         while number < self.groups() {
+            let first = before();
             self.copy(number, &mut words)?;
-            words.iter().filter(|&&word| word != 0).for_each(|&word| visit(Slot(word)));
+            words.iter().filter(|&&word| word != 0).for_each(|&word| visit(first, Slot(word)));
             number += 1;
         }
         Ok(())
