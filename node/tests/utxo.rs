@@ -130,7 +130,7 @@ fn chain_of_core() -> Vec<Vec<u8>> {
 
 /// Blocks whose coinbases have outputs of every kind that a snapshot has a form for, and more
 /// outputs than Core's database keeps in the order of their numbers.
-fn odd_chain() -> Vec<Vec<u8>> {
+fn odd_chain(most: usize) -> Vec<Vec<u8>> {
     let params = params();
     let x = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
     let y = "483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8";
@@ -160,7 +160,7 @@ fn odd_chain() -> Vec<Vec<u8>> {
             .map(|(script, value)| TxOut { value: *value, script_pubkey: script.clone() })
             .collect();
         let more = TxOut { value: i64::from(height), script_pubkey: vec![0x51] };
-        outputs.resize([16_511, 17_000, 20][usize::try_from(height).unwrap() - 1], more);
+        outputs.resize([16_511, most, 20][usize::try_from(height).unwrap() - 1], more);
         let coinbase = coinbase(height, 0, outputs);
         let time = params.genesis.time + 600 * height;
         blocks.push(mine_block(hash(blocks.last().unwrap()), time, coinbase, &[]));
@@ -190,7 +190,7 @@ fn coins(file: &[u8]) -> BTreeMap<OutPoint, Coin> {
 #[test]
 fn a_snapshot_has_the_bytes_that_bitcoind_writes() {
     let chains = [
-        ("odd outputs", odd_chain()),
+        ("odd outputs", odd_chain(70_000)),
         ("mixed", generated_chain(Profile::Mixed, 250, 1)),
         ("many outputs", generated_chain(Profile::Utxo, 200, 2)),
         ("legacy", generated_chain(Profile::Legacy, 200, 3)),
@@ -286,7 +286,7 @@ fn the_difference_of_two_sets_leads_from_one_to_the_other() {
 
 #[test]
 fn an_export_overwrites_nothing_and_leaves_no_part() {
-    let base = Base::new(odd_chain());
+    let base = Base::new(odd_chain(17_000));
     fs::write(base.path("there"), b"mine").unwrap();
     let error = base.fails(&["utxo", "export", &base.text("there")]);
     assert!(error.contains("exists"), "{error}");
@@ -303,8 +303,17 @@ fn an_export_overwrites_nothing_and_leaves_no_part() {
 }
 
 #[test]
+fn an_export_that_fails_leaves_no_part() {
+    // The original's format has two bytes for an index.
+    let base = Base::new(odd_chain(70_000));
+    let error = base.fails(&["utxo", "export", "--format", "v3", &base.text("utxo.bin")]);
+    assert!(error.contains("a number is too large"), "{error}");
+    assert!(!base.path("utxo.bin").exists() && !base.path("utxo.bin.incomplete").exists());
+}
+
+#[test]
 fn a_file_tells_what_set_it_holds() {
-    let base = Base::new(odd_chain());
+    let base = Base::new(odd_chain(17_000));
     let info = base.done(&["utxo", "info", "--at", "2"]);
     base.export("2", "set.dat");
     // Also when another network is chosen.
@@ -336,7 +345,7 @@ fn a_file_tells_what_set_it_holds() {
 
 #[test]
 fn a_damaged_file_is_refused_with_its_name_and_the_place() {
-    let base = Base::new(odd_chain());
+    let base = Base::new(odd_chain(17_000));
     let good = base.export("tip", "good.dat");
     base.done(&["utxo", "export", "--format", "v3", &base.text("utxo.bin")]);
     let original = fs::read(base.path("utxo.bin")).unwrap();
@@ -453,7 +462,7 @@ fn write_set(out: &mut fs::File, from: &Path, more: Option<BlockHash>) {
 
 #[test]
 fn a_coin_that_is_younger_than_its_set_is_refused_before_anything_is_loaded() {
-    let base = Base::new(odd_chain());
+    let base = Base::new(odd_chain(17_000));
     base.export("tip", "set.dat");
     let mut bytes = fs::read(base.path("set.dat")).unwrap();
     let block_2 = hash(&base.blocks[2]);
@@ -467,7 +476,7 @@ fn a_coin_that_is_younger_than_its_set_is_refused_before_anything_is_loaded() {
 
 #[test]
 fn the_originals_set_is_never_loaded_and_the_reason_is_said() {
-    let base = Base::new(odd_chain());
+    let base = Base::new(odd_chain(17_000));
     let file = base.text("utxo.bin");
     base.done(&["utxo", "export", "--format", "v3", &file]);
     let error = base.fails(&["utxo", "load", &file, "--hash", &BlockHash([1; 32]).to_string()]);
@@ -476,7 +485,7 @@ fn the_originals_set_is_never_loaded_and_the_reason_is_said() {
 
 #[test]
 fn a_set_on_a_branch_with_less_work_is_not_loaded() {
-    let mut blocks = odd_chain();
+    let mut blocks = odd_chain(17_000);
     let fork = {
         let coinbase = coinbase(1, 9, vec![TxOut { value: 1, script_pubkey: vec![0x51] }]);
         mine_block(params().genesis_hash, params().genesis.time + 600, coinbase, &[])

@@ -372,3 +372,20 @@ const fn hex<const N: usize>(digits: &[u8]) -> [u8; N] {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_network_has_the_sets_of_core() {
+        let sets = |network: &Network| Params::new(*network).assumed_sets;
+        assert_eq!(Network::ALL.each_ref().map(|it| sets(it).len()), [4, 2, 2, 2, 3]);
+        assert_eq!(include_str!("assumed_sets.txt").lines().count(), 13);
+        let first = sets(&Network::Main)[0];
+        assert_eq!(first.height, 840_000);
+        assert_eq!(first.block, hash(b"320283a032748cef8227873ff4872689bf23f1cda83a5"));
+        let set = hash(b"a2a5521b1b5ab65f67818e5e8eccabb7171a517f9e2382208f77687310768f96");
+        assert_eq!(first.hash_serialized_3, set.0);
+    }
+}
