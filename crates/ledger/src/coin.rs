@@ -97,18 +97,28 @@ fn split_head(head: &[u8; HEAD]) -> (&[u8; 32], u32, u32) {
     (txid, u32::from_le_bytes(words[0]), u32::from_le_bytes(words[1]))
 }
 
-/// A sum over the head and a coin's bytes: word by word, the last one filled up with zeros, the sum
-/// is rotated left by five bits, the word is XORed to it, and it is multiplied. Its upper half counts.
+/// A sum over the head and a coin's bytes: the words, the last one filled up with zeros, go to two
+/// sums in turn, which are rotated left by five bits, XORed with the word, and multiplied. The upper
+/// half of both together counts.
 fn checksum(head: &[u8], coin: &[u8]) -> u32 {
-    let step = |sum: u64, word: [u8; 8]| {
-        (sum.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let step = |sum: u64, word: &[u8; 8]| {
+        (sum.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR)
     };
-    let (words, rest) = coin.as_chunks();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let all = head.as_chunks().0.iter().chain(words).chain([&last]);
-    let sum = all.fold(coin.len() as u64, |sum, word| step(sum, *word));
-    (sum >> 32) as u32
+    let (mut a, mut b) = (coin.len() as u64, 0);
+    for (words, rest) in [head.as_chunks(), coin.as_chunks()] {
+        let (pairs, last) = words.as_chunks();
+        for [first, second] in pairs {
+            (a, b) = (step(a, first), step(b, second));
+        }
+        if let [word] = last {
+            a = step(a, word);
+        }
+        let mut end = [0; 8];
+        end[..rest.len()].copy_from_slice(rest);
+        b = step(b, &end);
+    }
+    ((a ^ b.wrapping_mul(FACTOR)) >> 32) as u32
 }
 
 /// Appends a number, seven bits a byte, the low ones first; the top bit says that more follow.

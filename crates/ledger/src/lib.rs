@@ -184,6 +184,8 @@ pub struct Ledger {
     is_broken: bool,
 }
 
+/// So many coins ahead, cache lines are asked for.
+pub(crate) const AHEAD: usize = 12;
 /// The log grows by this many bytes at least between two checkpoints.
 const CHECKPOINT_INTERVAL: u64 = 256 << 20;
 
@@ -407,7 +409,12 @@ impl Ledger {
         gone: impl Iterator<Item = (Key, Place)>,
     ) -> Result<(), Error> {
         let shared = &self.shared;
-        for (key, place) in gone {
+        let gone: Vec<(Key, Place)> = gone.collect();
+        for (at, &(key, place)) in gone.iter().enumerate() {
+            if let Some(&(key, place)) = gone.get(at + AHEAD) {
+                shared.table.prefetch_first(key);
+                shared.spends.prefetch(place);
+            }
             // A coin that lies beside the table is always looked up among what is spent.
             shared.table.mark_spent(key, place)?;
             shared.spends.insert(place, entry.number);
@@ -436,7 +443,7 @@ impl Ledger {
         let Shared { table, log, .. } = &*self.shared;
         let coins: Vec<(Key, Place)> = coins.collect();
         for (at, &(key, place)) in coins.iter().enumerate() {
-            if let Some((ahead, _)) = coins.get(at + 16) {
+            if let Some((ahead, _)) = coins.get(at + AHEAD) {
                 table.prefetch(*ahead);
             }
             let is_same = |other| Ok(log.coin(other)?.outpoint() == log.coin(place)?.outpoint());

@@ -273,8 +273,9 @@ impl Log {
 
     /// Asks for the lines that reading a coin will need.
     pub(crate) fn prefetch(&self, place: Place) {
-        if let Ok(bytes) = self.bytes((place * 4).saturating_sub(64), 192) {
-            bytes.iter().step_by(64).for_each(prefetch);
+        // A head mostly begins one coin before, and a coin is as long as a head.
+        if let Ok(bytes) = self.bytes((place * 4).saturating_sub(48), 96) {
+            bytes.first().into_iter().chain(bytes.last()).for_each(prefetch);
         }
     }
 

@@ -12,13 +12,10 @@ use crate::log::Log;
 use crate::spends::Spends;
 use crate::table::{Key, Place, Slot, Table};
 use crate::window::{Entry, Window};
-use crate::{Error, Map};
+use crate::{AHEAD, Error, Map};
 
 /// Further coins of one outpoint, which several blocks of the window have made: by its key.
 pub(crate) type Extras = Map<u64, SmallVec<[Place; 1]>>;
-
-/// How many look-ups are begun before the first one is finished.
-const BATCH: usize = 24;
 
 /// What the writer and all readers share.
 ///
@@ -126,15 +123,14 @@ impl Shared {
         outpoints: &[OutPoint],
         mut visit: impl FnMut(usize, Option<Found<'a>>),
     ) -> Result<(), Error> {
-        let mut keys = SmallVec::<[Key; BATCH]>::new();
-        for (batch, outpoints) in outpoints.chunks(BATCH).enumerate() {
-            keys.clear();
-            for outpoint in outpoints {
+        let mut keys = Vec::with_capacity(outpoints.len());
+        for step in 0..outpoints.len() + 2 * AHEAD {
+            if let Some(outpoint) = outpoints.get(step) {
                 let key = self.log.key(outpoint);
-                self.table.prefetch(key);
+                self.table.prefetch_first(key);
                 keys.push(key);
             }
-            for &key in &keys {
+            if let Some(&key) = step.checked_sub(AHEAD).and_then(|at| keys.get(at)) {
                 self.table.find(key, |slot| {
                     self.log.prefetch(slot.place());
                     if slot.is_spent_somewhere() {
@@ -143,8 +139,8 @@ impl Shared {
                     Ok(None::<()>)
                 })?;
             }
-            for (at, (&key, outpoint)) in keys.iter().zip(outpoints).enumerate() {
-                visit(batch * BATCH + at, self.look(entry, key, outpoint)?);
+            if let Some(at) = step.checked_sub(2 * AHEAD) {
+                visit(at, self.look(entry, keys[at], &outpoints[at])?);
             }
         }
         Ok(())

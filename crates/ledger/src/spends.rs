@@ -76,10 +76,10 @@ impl Spends {
     pub(crate) fn insert(&self, place: Place, number: u16) {
         let (index, at) = mix(place);
         let shard = &self.0[index];
-        let words = shard.words.load_full();
+        let mut words = shard.words.load();
         if words.len() as u64 * 5 / 8 <= shard.used.load(Relaxed) {
             shard.rebuild(&words);
-            return self.insert(place, number);
+            words = shard.words.load();
         }
         let free = probe(&words, at).find(|slot| slot.load(Relaxed) <= GONE);
         let free = free.expect("a shard is never full");
@@ -93,7 +93,7 @@ impl Spends {
     pub(crate) fn remove(&self, place: Place, number: u16) {
         let (index, at) = mix(place);
         let shard = &self.0[index];
-        let words = shard.words.load_full();
+        let words = shard.words.load();
         let mut slots = probe(&words, at).take_while(|slot| slot.load(Relaxed) != EMPTY);
         if let Some(slot) = slots.find(|slot| slot.load(Relaxed) == word(place, number)) {
             slot.store(GONE, Release);

@@ -335,6 +335,14 @@ impl Table {
         }
     }
 
+    /// Asks for the line where a coin that is there most likely lies.
+    pub(crate) fn prefetch_first(&self, key: Key) {
+        let number = self.directory[key.directory_index()].load(Acquire);
+        if let Ok((_, words)) = self.segment(number as usize) {
+            prefetch(&words[key.buckets()[0] * WAYS]);
+        }
+    }
+
     /// Looks at the slots that may be the key's, until `look` gives something.
     ///
     /// What `look` gave counts only if the slot is the same afterwards; else all is done again.
@@ -431,7 +439,8 @@ impl Table {
             if group.live.load(Relaxed) < GROUP_FULL {
                 let at = match free {
                     [(0, _), (0, _)] => make_room(group, words, key.buckets()[0]),
-                    [first, second] if first.0 < second.0 => Some(second.1),
+                    // The first if it has room, so that most coins are found at the first look.
+                    [(0, _), second] => Some(second.1),
                     [first, _] => Some(first.1),
                 };
                 if let Some(at) = at {

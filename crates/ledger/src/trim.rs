@@ -8,7 +8,7 @@ use crate::log::{NO_RECORD, Record};
 use crate::shared::{Extras, Shared};
 use crate::table::{Key, Place};
 use crate::window::Entry;
-use crate::{Error, Ledger};
+use crate::{AHEAD, Error, Ledger};
 
 impl Ledger {
     /// A number for a block on `parent`; in a full window that of the leaf with least work.
@@ -80,8 +80,9 @@ impl Ledger {
         let mut beside = Extras::clone(&shared.extras.load());
         let has_extras = !beside.is_empty();
         for (at, &(key, place)) in spent.iter().enumerate() {
-            if let Some((ahead, _)) = spent.get(at + 16) {
-                shared.table.prefetch(*ahead);
+            if let Some(&(key, place)) = spent.get(at + AHEAD) {
+                shared.table.prefetch_first(key);
+                shared.spends.prefetch(place);
             }
             if !shared.table.remove(key, place)? && has_extras {
                 take_from(&mut beside, key, place);
