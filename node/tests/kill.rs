@@ -108,7 +108,8 @@ fn an_import_through_deep_reorganisations_goes_on_after_any_number_of_kills() {
         loop {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let before = base.size();
-            let is_over = base.import_and_kill(Duration::from_millis((random >> 16) as u64 % 400));
+            let is_over =
+                base.import_and_kill(Duration::from_millis(u64::from(random >> 16) % 400));
             killed += u32::from(!is_over);
             grown += u32::from(before < base.size());
             if is_over || kills <= killed {

@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     Whole,
     /// Of a write, this many of 256 parts reach the file; anything else is not done.
     Prefix(usize),
+    /// Nothing of it is done, nor of any change after it, as on a disk that is full.
+    Forever,
 }
 
 /// A change to a file's bytes that no sync has made last.
@@ -214,7 +216,7 @@ impl State {
 
     fn fail(&mut self, change: Change<'_>, failure: Failure) -> io::Result<()> {
         let part = |bytes: &[u8]| match failure {
-            Failure::Whole => 0,
+            Failure::Whole | Failure::Forever => 0,
             Failure::Prefix(parts) => bytes.len() * parts / 256,
         };
         let mut name = format!("{change:?}");
@@ -237,7 +239,7 @@ impl Watch for Disk {
         let mut state = self.0.lock().unwrap();
         state.changes += 1;
         if let Some((at, failure)) = state.failing
-            && at == state.changes
+            && (at == state.changes || (failure == Failure::Forever && at < state.changes))
         {
             return state.fail(change, failure);
         }

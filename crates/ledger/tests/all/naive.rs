@@ -250,6 +250,14 @@ impl Naive {
         self.snapshots.push(self.now.clone());
     }
 
+    pub(crate) fn is_at_or_below_root(&self, hash: &BlockHash) -> bool {
+        let mut at = self.now.root;
+        while at != *hash && at != self.genesis.hash {
+            at = self.blocks[&at].parent;
+        }
+        at == *hash
+    }
+
     /// Forgets blocks that are more than `depth` below the root, so that a long run stays small.
     pub(crate) fn forget_old(&mut self, depth: u32) {
         let least = self.height(&self.now.root).saturating_sub(depth);

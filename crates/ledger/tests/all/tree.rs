@@ -282,11 +282,14 @@ impl Run<'_> {
         let worlds = self.pair.ledger.worlds();
         self.pair.naive.adopt(&worlds);
         let naive = &self.pair.naive;
-        assert_eq!(naive.now.tip, before.tip);
+        // What a smaller horizon has dropped while the log was redone is gone.
+        if is_clean || old_horizon <= naive.horizon {
+            assert_eq!(naive.now.tip, before.tip);
+        }
         if old_horizon <= naive.horizon {
             assert!(before.held.is_subset(&naive.now.held));
         }
-        let mut hash = before.tip;
+        let mut hash = naive.now.tip;
         for _ in 0..=old_horizon.min(naive.horizon) {
             assert!(naive.now.held.contains(&hash) || !before.held.contains(&hash));
             hash = naive.blocks[&hash].parent;
