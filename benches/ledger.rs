@@ -16,7 +16,7 @@ use std::time::Instant;
 use caesure_benches::driver::{Ages, Branch, Built, Driver, MADE, Rng, SPENT};
 use caesure_consensus::{HeaderTree, Network, Params};
 use caesure_ledger::{BlockInfo, Ledger, Options, World, genesis_info};
-use caesure_wire::{BlockHash, OutPoint};
+use caesure_wire::OutPoint;
 use cpu_time::ProcessTime;
 
 const HORIZON: u32 = 288;
@@ -76,8 +76,7 @@ impl Bench {
     fn open(&self) -> Ledger {
         let (folder, genesis) = (self.folder.path(), self.genesis);
         let options = Options { horizon: HORIZON, memory: 8 << 30, ..Options::default() };
-        let opened =
-            Ledger::open(folder, &self.params, genesis, options, true, &mut |_| Ok(true));
+        let opened = Ledger::open(folder, &self.params, genesis, options, true, &mut |_| Ok(true));
         opened.expect("it opens").0
     }
 }

@@ -5,7 +5,7 @@
 //! parent's world while the parent's scripts still run, and dropped with it if they fail.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,12 +15,12 @@ use caesure_consensus::{
     BlockContext, BlockTotals, Coin, HeaderId, HeaderTree, Params, Reject, RejectClass, Work,
     connect_block,
 };
-use caesure_ledger::{BlockInfo, Ledger, Options, Resolved, Sums, genesis_info};
-use caesure_wire::{BlockHash, Header, OutPoint};
+use caesure_ledger::{Ledger, Resolved, Sums};
+use caesure_wire::{BlockHash, Header};
 
 use crate::checkpointer::Checkpointer;
 use crate::memory::Memory;
-use crate::opening::{Settings, open_ledger};
+use crate::opening::Settings;
 use crate::pool::{Body, Checked, Done, Fault, Job, Pool, ScriptFault, Scripts, guarded};
 use crate::script_cache::ScriptCache;
 use crate::{Error, Waiting};
@@ -331,22 +331,6 @@ impl Chain {
             }
         }
         Ok(())
-    }
-
-    /// Fills the ledger, which is empty, from a snapshot.
-    pub(crate) fn load_snapshot(
-        &mut self,
-        folder: &Path,
-        base: BlockInfo,
-        options: Options,
-        coins: &mut dyn Iterator<Item = Result<(OutPoint, Coin), Error>>,
-        expected: [u8; 32],
-    ) -> Result<(), Error> {
-        let genesis = genesis_info(&self.params, &self.tree);
-        self.ledger = Ledger::in_memory(genesis, options.horizon);
-        Ledger::load(folder, &self.params, base, options.clone(), coins, expected)?;
-        self.ledger = open_ledger(folder, &self.params, genesis, options, &self.store)?;
-        self.save()
     }
 
     /// Puts headers of stored blocks into the tree, and those that waited for them.

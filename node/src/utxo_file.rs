@@ -6,14 +6,14 @@ use std::path::Path;
 
 use caesure_consensus::{Coin, HeaderId, HeaderTree, Network, Params, subsidy};
 use caesure_ledger::original::{CoinsHeader, CoinsWriter, Entry, Header};
-use caesure_ledger::{BlockInfo, FormatError, Summary, Tally, World, original, snapshot};
+use caesure_ledger::{BlockInfo, FormatError, Ledger, Summary, Tally, World, original, snapshot};
 use caesure_text::hex;
 use caesure_wire::{BlockHash, OutPoint};
 use serde_json::{Value, json};
 
 use crate::args::{Ceiling, Common};
 use crate::chain::Chain;
-use crate::opening::{Access, Settings, open_chain};
+use crate::opening::{Access, Settings, open_chain, open_ledger};
 use crate::utxo::{block_fields, push_summary, world};
 use crate::{Error, base, report};
 
@@ -145,7 +145,13 @@ pub(crate) fn load(
         issued: (0..=height).map(|height| subsidy(height, &chain.params)).sum(),
     };
     let mut coins_read = reader.map(|coin| coin.map_err(Error::format(path)));
-    chain.load_snapshot(&folder, base, settings.ledger(), &mut coins_read, expected.0)?;
+    // The empty ledger gives way to one that begins with the set.
+    let (genesis, options) = (*chain.ledger.base(), settings.ledger());
+    chain.ledger = Ledger::in_memory(genesis, options.horizon);
+    let params = &chain.params;
+    Ledger::load(&folder, params, base, options.clone(), &mut coins_read, expected.0)?;
+    chain.ledger = open_ledger(&folder, params, genesis, options, &chain.store)?;
+    chain.save()?;
     report(
         common,
         &json!({

@@ -66,7 +66,7 @@ fn each_crate_builds_from_its_package_alone_and_its_program_prints_what_is_said(
     );
     for name in &names {
         let archive = dir.path().join(format!("package/caesure-{name}-0.1.0.crate"));
-        let status = Command::new("tar").arg("-xzf").arg(archive).current_dir(dir.path()).status();
+        let status = Command::new("tar").arg("-xzmf").arg(archive).current_dir(dir.path()).status();
         assert!(status.unwrap().success(), "unpacking {name}");
         manifest += &format!("caesure-{name}.path = \"caesure-{name}-0.1.0\"\n");
     }

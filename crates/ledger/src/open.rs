@@ -97,6 +97,7 @@ impl Ledger {
             false => shared.log.end_at(end),
         }
         ledger.drop_uncommitted()?;
+        ledger.trim()?;
         ledger.shared.raise_floor();
         ledger.table_path = is_writer.then_some(table_path);
         ledger.step_back(is_stored, &mut report)?;
@@ -338,11 +339,7 @@ impl Redo {
         let Some(entry) = entry.filter(|entry| !entry.is_committed()) else { return Ok(()) };
         shared.write().commit(&entry);
         report.replayed += 1;
-        self.fold_later(ledger)?;
-        ledger.trim()
-    }
-
-    fn fold_later(&mut self, ledger: &Ledger) -> Result<(), Error> {
+        // Nothing is trimmed before the end: what is behind the horizon now may win with a later block.
         ledger.fold_later_roots(self)
     }
 

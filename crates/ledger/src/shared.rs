@@ -12,10 +12,13 @@ use crate::log::Log;
 use crate::spends::Spends;
 use crate::table::{Key, Place, Slot, Table};
 use crate::window::{Entry, Window};
-use crate::{AHEAD, Error, Map};
+use crate::{Error, Map};
 
 /// Further coins of one outpoint, which several blocks of the window have made: by its key.
 pub(crate) type Extras = Map<u64, SmallVec<[Place; 1]>>;
+
+/// How many look-ups are begun before the first one is finished.
+const BATCH: usize = 32;
 
 /// What the writer and all readers share.
 ///
@@ -123,24 +126,22 @@ impl Shared {
         outpoints: &[OutPoint],
         mut visit: impl FnMut(usize, Option<Found<'a>>),
     ) -> Result<(), Error> {
-        let mut keys = Vec::with_capacity(outpoints.len());
-        for step in 0..outpoints.len() + 2 * AHEAD {
-            if let Some(outpoint) = outpoints.get(step) {
+        let mut keys = SmallVec::<[Key; BATCH]>::new();
+        for (batch, outpoints) in outpoints.chunks(BATCH).enumerate() {
+            keys.clear();
+            for outpoint in outpoints {
                 let key = self.log.key(outpoint);
                 self.table.prefetch_first(key);
                 keys.push(key);
             }
-            if let Some(&key) = step.checked_sub(AHEAD).and_then(|at| keys.get(at)) {
-                self.table.find(key, |slot| {
-                    self.log.prefetch(slot.place());
-                    if slot.is_spent_somewhere() {
-                        self.spends.prefetch(slot.place());
-                    }
-                    Ok(None::<()>)
-                })?;
+            for slot in keys.iter().filter_map(|&key| self.table.peek(key)) {
+                self.log.prefetch(slot.place());
+                if slot.is_spent_somewhere() {
+                    self.spends.prefetch(slot.place());
+                }
             }
-            if let Some(at) = step.checked_sub(2 * AHEAD) {
-                visit(at, self.look(entry, keys[at], &outpoints[at])?);
+            for (at, (&key, outpoint)) in keys.iter().zip(outpoints).enumerate() {
+                visit(batch * BATCH + at, self.look(entry, key, outpoint)?);
             }
         }
         Ok(())

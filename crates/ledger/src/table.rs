@@ -343,6 +343,16 @@ impl Table {
         }
     }
 
+    /// A slot that may be the key's, if there is one: a hint of what will be looked at.
+    pub(crate) fn peek(&self, key: Key) -> Option<Slot> {
+        let number = self.directory[key.directory_index()].load(Acquire);
+        let (_, words) = self.segment(number as usize).ok()?;
+        let buckets = key.buckets().into_iter();
+        let slots = buckets.flat_map(|bucket| &words[bucket * WAYS..(bucket + 1) * WAYS]);
+        let mut taken = slots.map(|slot| slot.load(Acquire));
+        taken.find(|&word| Slot::is_of(word, key.tag())).map(Slot)
+    }
+
     /// Looks at the slots that may be the key's, until `look` gives something.
     ///
     /// What `look` gave counts only if the slot is the same afterwards; else all is done again.

@@ -11,6 +11,7 @@ mod disk;
 mod faults;
 mod forks;
 mod history;
+mod horizon;
 mod naive;
 mod pair;
 mod readers;
