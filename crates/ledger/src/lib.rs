@@ -185,7 +185,7 @@ pub struct Ledger {
 }
 
 /// So many coins ahead, cache lines are asked for.
-pub(crate) const AHEAD: usize = 12;
+pub(crate) const AHEAD: usize = 20;
 /// The log grows by this many bytes at least between two checkpoints.
 const CHECKPOINT_INTERVAL: u64 = 256 << 20;
 
@@ -381,7 +381,8 @@ impl Ledger {
             self.shared.write().free_number(number);
         }
         let (entry, created) = appended?;
-        let result = self.insert_coins(&entry, created.into_iter(), resolved.gone.iter().copied());
+        let result =
+            self.insert_coins(&entry, true, created.into_iter(), resolved.gone.iter().copied());
         self.breaks(result)
     }
 
@@ -401,10 +402,12 @@ impl Ledger {
         Ok((entry, delta.places(at).collect()))
     }
 
-    /// Puts what a block made into the table, and says what it spent.
+    /// Puts what a block made into the table, where it may be already unless `is_new`, and says what it
+    /// spent.
     fn insert_coins(
         &self,
         entry: &Entry,
+        is_new: bool,
         created: impl Iterator<Item = (Key, Place)>,
         gone: impl Iterator<Item = (Key, Place)>,
     ) -> Result<(), Error> {
@@ -412,7 +415,7 @@ impl Ledger {
         let gone: Vec<(Key, Place)> = gone.collect();
         for (at, &(key, place)) in gone.iter().enumerate() {
             if let Some(&(key, place)) = gone.get(at + AHEAD) {
-                shared.table.prefetch_first(key);
+                shared.table.prefetch(key);
                 shared.spends.prefetch(place);
             }
             // A coin that lies beside the table is always looked up among what is spent.
@@ -420,7 +423,7 @@ impl Ledger {
             shared.spends.insert(place, entry.number);
         }
         let mut beside = Vec::new();
-        self.insert_all(created, &mut beside)?;
+        self.insert_all(created, is_new, &mut beside)?;
         if !beside.is_empty() {
             let mut extras = Extras::clone(&shared.extras.load());
             for (key, place) in beside {
@@ -438,6 +441,7 @@ impl Ledger {
     fn insert_all(
         &self,
         coins: impl Iterator<Item = (Key, Place)>,
+        are_new: bool,
         beside: &mut Vec<(Key, Place)>,
     ) -> Result<(), Error> {
         let Shared { table, log, .. } = &*self.shared;
@@ -447,7 +451,11 @@ impl Ledger {
                 table.prefetch(*ahead);
             }
             let is_same = |other| Ok(log.coin(other)?.outpoint() == log.coin(place)?.outpoint());
-            if !table.insert(key, place, false, is_same)? {
+            let is_in = match are_new {
+                true => table.insert_new(key, place, is_same)?,
+                false => table.insert(key, place, false, is_same)?,
+            };
+            if !is_in {
                 beside.push((key, place));
             }
         }

@@ -317,8 +317,12 @@ impl Log {
     pub(crate) fn block(&self, at: u64) -> Result<(BlockHead, Record<'_>), Error> {
         let record = self.record(at)?.filter(|record| record.kind == Kind::Block);
         let record = record.ok_or_else(|| self.damaged(at))?;
-        let head = BlockHead::read(record.payload).map_err(|_| self.damaged(at))?;
-        Ok((head, record))
+        Ok((self.head(&record)?, record))
+    }
+
+    /// Reads the head of a block's record.
+    pub(crate) fn head(&self, record: &Record<'_>) -> Result<BlockHead, Error> {
+        BlockHead::read(record.payload).map_err(|_| self.damaged(record.at))
     }
 
     /// Visits the coins that a record made, in the order of its transactions.
@@ -329,7 +333,7 @@ impl Log {
     ) -> Result<(), Error> {
         let (start, len) = match record.kind {
             Kind::Block => {
-                let head = BlockHead::read(record.payload).map_err(|_| self.damaged(record.at))?;
+                let head = self.head(record)?;
                 (BLOCK_HEAD, usize::try_from(head.coins_len).unwrap_or(usize::MAX))
             }
             _ => (0, record.payload.len()),
@@ -356,7 +360,7 @@ impl Log {
         record: &Record<'_>,
     ) -> Result<impl ExactSizeIterator<Item = (Key, Place)> + use<'_>, Error> {
         let damaged = || self.damaged(record.at);
-        let head = BlockHead::read(record.payload).map_err(|_| damaged())?;
+        let head = self.head(record)?;
         let start = BLOCK_HEAD + usize::try_from(head.coins_len).unwrap_or(usize::MAX);
         let len = usize::try_from(head.spent).unwrap_or(usize::MAX).saturating_mul(SPENT);
         // Sliced anew, since what it gives lives as long as the log.

@@ -9,11 +9,11 @@ use caesure_wire::{BlockHash, Reader};
 
 use crate::checkpoint::{self, Trailer};
 use crate::disk::Disk;
-use crate::log::{FILE_HEAD, Kind, Log, NO_RECORD, Record, read_info};
+use crate::log::{BlockHead, FILE_HEAD, Kind, Log, NO_RECORD, Record, read_info};
 use crate::shared::{Extras, Shared};
 use crate::table::{Key, Place, Source};
 use crate::window::Entry;
-use crate::{BlockInfo, Error, IsStored, Ledger, Options, secret};
+use crate::{AHEAD, BlockInfo, Error, IsStored, Ledger, Options, secret};
 
 /// What [`Ledger::open`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -161,11 +161,15 @@ impl Ledger {
         // By record, so that a parent comes before its children.
         let mut by_sequence = Vec::new();
         for &(at, sequence) in &trailer.window {
-            let (_, record) = shared.log.block(at)?;
+            let (head, record) = shared.log.block(at)?;
             if trailer.dropped.contains(&at) {
                 shared.forget_created(&record)?;
-            } else if let Some(entry) = self.enter(at)? {
-                for (_, place) in shared.log.spent(&record)? {
+            } else if let Some(entry) = self.enter(&head, at)? {
+                let spent: Vec<(Key, Place)> = shared.log.spent(&record)?.collect();
+                for (at, &(_, place)) in spent.iter().enumerate() {
+                    if let Some(&(_, ahead)) = spent.get(at + AHEAD) {
+                        shared.spends.prefetch(ahead);
+                    }
                     shared.spends.insert(place, entry.number);
                 }
                 by_sequence.push((sequence, entry));
@@ -196,8 +200,7 @@ impl Ledger {
     }
 
     /// Puts a block's entry into the window; none if its parent is not there.
-    fn enter(&mut self, at: u64) -> Result<Option<Arc<Entry>>, Error> {
-        let (head, _) = self.shared.log.block(at)?;
+    fn enter(&self, head: &BlockHead, at: u64) -> Result<Option<Arc<Entry>>, Error> {
         // The block was not held when the record was written: an earlier one of it had been dropped.
         let earlier = self.shared.read().find(&head.info.hash).cloned();
         if let Some(earlier) =
@@ -312,7 +315,8 @@ impl Redo {
     }
 
     fn block(ledger: &mut Ledger, shared: &Shared, record: &Record<'_>) -> Result<(), Error> {
-        let Some(entry) = ledger.enter(record.at)? else {
+        let head = shared.log.head(record)?;
+        let Some(entry) = ledger.enter(&head, record.at)? else {
             // Part of it may have reached the checkpoint.
             return shared.forget_created(record);
         };
@@ -322,7 +326,7 @@ impl Redo {
             Ok(())
         })?;
         let spent: Vec<(Key, Place)> = shared.log.spent(record)?.collect();
-        ledger.insert_coins(&entry, created.into_iter(), spent.into_iter())
+        ledger.insert_coins(&entry, false, created.into_iter(), spent.into_iter())
     }
 
     fn commit(
@@ -362,7 +366,7 @@ impl Redo {
                 Ok(())
             })?;
             let mut beside = Vec::new();
-            ledger.insert_all(created.into_iter(), &mut beside)?;
+            ledger.insert_all(created.into_iter(), true, &mut beside)?;
             at = coins.end;
         }
         (ledger.base, ledger.snapshot, ledger.verified_fees) = (info, Some(hash), None);

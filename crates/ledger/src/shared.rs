@@ -131,7 +131,7 @@ impl Shared {
             keys.clear();
             for outpoint in outpoints {
                 let key = self.log.key(outpoint);
-                self.table.prefetch_first(key);
+                self.table.prefetch(key);
                 keys.push(key);
             }
             for slot in keys.iter().filter_map(|&key| self.table.peek(key)) {

@@ -15,7 +15,7 @@ use std::sync::{Mutex, OnceLock};
 use byteorder::{ByteOrder, LittleEndian};
 
 use crate::Error;
-use crate::mapping::{Words, prefetch};
+use crate::mapping::{self, Words};
 
 const WAYS: usize = 8;
 const BUCKETS: usize = 1024;
@@ -327,19 +327,11 @@ impl Table {
         Ok(())
     }
 
-    /// Asks for the lines that a look-up will need.
+    /// Asks for the line where a coin most likely lies, or goes.
     pub(crate) fn prefetch(&self, key: Key) {
         let number = self.directory[key.directory_index()].load(Acquire);
         if let Ok((_, words)) = self.segment(number as usize) {
-            key.buckets().into_iter().for_each(|bucket| prefetch(&words[bucket * WAYS]));
-        }
-    }
-
-    /// Asks for the line where a coin that is there most likely lies.
-    pub(crate) fn prefetch_first(&self, key: Key) {
-        let number = self.directory[key.directory_index()].load(Acquire);
-        if let Ok((_, words)) = self.segment(number as usize) {
-            prefetch(&words[key.buckets()[0] * WAYS]);
+            mapping::prefetch(&words[key.buckets()[0] * WAYS]);
         }
     }
 
@@ -420,6 +412,44 @@ impl Table {
         Ok(position.is_some())
     }
 
+    /// Puts a coin in that is not there. Gives false if `is_same` says of a coin that was met that it has
+    /// the same outpoint: such are kept elsewhere. Only where the first bucket is full is the other met,
+    /// so that a few coins of one outpoint may be in the table, but never so many as to fill it.
+    pub(crate) fn insert_new(
+        &self,
+        key: Key,
+        place: Place,
+        mut is_same: impl FnMut(Place) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
+        let number = self.directory[key.directory_index()].load(Relaxed) as usize;
+        let (group, words) = self.group(number)?;
+        let slots = &words[key.buckets()[0] * WAYS..][..WAYS];
+        let mut free = None;
+        for slot in slots {
+            let word = slot.load(Relaxed);
+            if word == 0 {
+                free = free.or(Some(slot));
+            } else if Slot::is_of(word, key.tag()) && is_same(word & PLACE)? {
+                return Ok(false);
+            }
+        }
+        match free.filter(|_| group.live.load(Relaxed) < GROUP_FULL) {
+            Some(slot) => {
+                self.fill(group, slot, key, place, false);
+                Ok(true)
+            }
+            None => self.insert(key, place, false, is_same),
+        }
+    }
+
+    fn fill(&self, group: &Group, slot: &AtomicU64, key: Key, place: Place, is_spent: bool) {
+        assert!(0 < place && place <= PLACE, "the log is at most two tebibytes long");
+        let spent = if is_spent { SPENT } else { 0 };
+        slot.store(key.tag() << (64 - TAG_BITS) | spent | place, Release);
+        group.live.store(group.live.load(Relaxed) + 1, Relaxed);
+        self.live.fetch_add(1, Relaxed);
+    }
+
     /// Puts a coin in, if it is not there, marked as spent or not. Gives false if `is_same` says of another coin of its
     /// buckets that it has the same outpoint: those are kept elsewhere.
     pub(crate) fn insert(
@@ -429,7 +459,6 @@ impl Table {
         is_spent: bool,
         mut is_same: impl FnMut(Place) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
-        assert!(0 < place && place <= PLACE, "the log is at most two tebibytes long");
         loop {
             let number = self.directory[key.directory_index()].load(Relaxed) as usize;
             let (group, words) = self.group(number)?;
@@ -454,10 +483,7 @@ impl Table {
                     [first, _] => Some(first.1),
                 };
                 if let Some(at) = at {
-                    let spent = if is_spent { SPENT } else { 0 };
-                    words[at].store(key.tag() << (64 - TAG_BITS) | spent | place, Release);
-                    group.live.store(group.live.load(Relaxed) + 1, Relaxed);
-                    self.live.fetch_add(1, Relaxed);
+                    self.fill(group, &words[at], key, place, is_spent);
                     return Ok(true);
                 }
             }

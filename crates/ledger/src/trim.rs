@@ -81,7 +81,7 @@ impl Ledger {
         let has_extras = !beside.is_empty();
         for (at, &(key, place)) in spent.iter().enumerate() {
             if let Some(&(key, place)) = spent.get(at + AHEAD) {
-                shared.table.prefetch_first(key);
+                shared.table.prefetch(key);
                 shared.spends.prefetch(place);
             }
             if !shared.table.remove(key, place)? && has_extras {
@@ -171,7 +171,7 @@ impl Ledger {
             }
             shared.forget_created(&record)?;
             let mut beside = Vec::new();
-            self.insert_all(shared.log.spent(&record)?, &mut beside)?;
+            self.insert_all(shared.log.spent(&record)?, false, &mut beside)?;
             to = Some((head.prev_block, head.parent_record));
         }
         let Some((hash, at)) = to else { return Ok(()) };
