@@ -361,7 +361,7 @@ impl Ledger {
     /// be written.
     ///
     /// # Panics
-    /// When a coin of `resolved` is missing: such a block breaks a rule.
+    /// When a coin of `resolved` is missing: such a block breaks a rule. When the block is held already.
     pub fn extend<B: AsRef<[u8]>>(
         &mut self,
         block: &Block<B>,
@@ -372,6 +372,7 @@ impl Ledger {
         self.check()?;
         let is_whole = resolved.prevouts.iter().all(Option::is_some);
         assert!(is_whole, "a block that spends a missing coin is invalid");
+        assert!(!self.holds(&resolved.hash), "a block is extended once");
         let parent = self.shared.find(&resolved.prev_block)?;
         let number = self.take_number(&parent)?;
         let delta =

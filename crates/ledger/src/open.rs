@@ -55,6 +55,14 @@ impl Ledger {
         let (log_path, table_path) = paths(folder);
         let disk = Disk(options.watch.clone());
         let mut report = OpenReport::default();
+        // The table first: a writer may replace it meanwhile by one that needs a longer log.
+        let saved = match checkpoint::read(&table_path, params.magic) {
+            Err(Error::Damaged { path, offset }) => {
+                report.damaged = Some((path, offset));
+                None
+            }
+            saved => saved?,
+        };
         let log = match Log::open(log_path, params.magic, secret(), disk.clone(), is_writer) {
             Err(Error::Damaged { path, offset }) if is_writer => {
                 // Its head is damaged: nothing in it can be told. All is validated again.
@@ -67,14 +75,9 @@ impl Ledger {
         let Some(log) = log else {
             return Ok((Self::in_memory(genesis, options.horizon), report));
         };
-        let saved = match checkpoint::read(&table_path, params.magic) {
-            Ok(saved) => saved.filter(|(trailer, _)| belongs(trailer, &log)),
-            Err(Error::Damaged { path, offset }) => {
-                report.damaged = Some((path, offset));
-                None
-            }
-            Err(error) => return Err(error),
-        };
+        let saved = saved.filter(|(trailer, _)| belongs(trailer, &log));
+        // A reader leaves the folder alone, for files without a name too.
+        let folder = if is_writer { folder } else { &std::env::temp_dir() };
         let had_checkpoint = saved.is_some();
         let redone = Self::redo(log, folder, params, genesis, &options, saved, &mut report);
         let (mut ledger, end) = match redone {
