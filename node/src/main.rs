@@ -60,7 +60,10 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("caesure: {error}");
             if let Error::Ledger(caesure_ledger::Error::Damaged { .. }) = error {
-                distrust(&arguments.common);
+                match arguments.command {
+                    Command::Import(_) | Command::Truncate { .. } => distrust(&arguments.common),
+                    _ => eprintln!("caesure import makes the ledger anew from what is whole"),
+                }
             }
             ExitCode::FAILURE
         }
@@ -74,6 +77,7 @@ fn distrust(common: &Common) {
     if let Ok(Err(error)) = distrusted {
         eprintln!("caesure: {error}");
     }
+    eprintln!("the same command makes the ledger anew from what is whole, and goes on");
 }
 
 /// Runs a command.

@@ -312,6 +312,29 @@ fn satd_270_a_second_process_on_the_same_base_is_refused() {
 }
 
 #[test]
+fn a_damaged_table_is_named_never_judges_a_block_and_is_made_anew() {
+    let world = World::new(300, 0);
+    world.done(&["import", "chain.dat"]);
+    let expected = world.done(&["utxo", "info"]);
+    let path = world.path("base/regtest/ledger.table");
+    let mut bytes = fs::read(&path).unwrap();
+    let taken = (1 << 16..bytes.len()).find(|&at| bytes[at] != 0).unwrap();
+    bytes[taken] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let offset = taken >> 16 << 16;
+    let named = format!("ledger.table is damaged at offset {offset}");
+    // One who only looks changes nothing.
+    for _ in 0..2 {
+        let run = world.run(&["utxo", "info"]);
+        assert!(run.status == 1 && run.stderr.contains(&named), "{}", run.stderr);
+    }
+    let run = world.run(&["import"]);
+    assert!(run.status == 1 && run.stderr.contains(&named), "{}", run.stderr);
+    assert_eq!(world.done(&["import"])["blocks_invalid"], 0);
+    assert_eq!(world.done(&["utxo", "info"]), expected);
+}
+
+#[test]
 fn a_full_disk_is_an_error_and_loses_nothing() {
     let world = World::new(600, 0);
     let mount = world.path("small");

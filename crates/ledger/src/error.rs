@@ -16,7 +16,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file of the ledger is damaged.
-    #[error("{} is damaged at offset {offset}; start again, and the ledger is rebuilt", path.display())]
+    #[error("{} is damaged at offset {offset}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
