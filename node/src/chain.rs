@@ -313,10 +313,15 @@ impl Chain {
     /// Forces blocks and ledger to the disk and writes a checkpoint.
     pub(crate) fn save(&mut self) -> Result<(), Error> {
         self.sync()?;
-        if let Some(written) = self.checkpoint.wait() {
-            self.ledger.end_checkpoint(written?)?;
-        }
+        self.wait_for_checkpoint()?;
         Ok(self.ledger.checkpoint()?)
+    }
+
+    fn wait_for_checkpoint(&mut self) -> Result<(), Error> {
+        match self.checkpoint.wait() {
+            Some(written) => Ok(self.ledger.end_checkpoint(written?)?),
+            None => Ok(()),
+        }
     }
 
     /// Begins a checkpoint when it is time, and takes over one that is written.
@@ -729,9 +734,7 @@ impl Chain {
                 self.wait();
             }
         }
-        if let Some(written) = self.checkpoint.wait() {
-            self.ledger.end_checkpoint(written?)?;
-        }
+        self.wait_for_checkpoint()?;
         Ok(self.ledger.rewind_to(&self.tree.hash(to))?)
     }
 

@@ -160,9 +160,7 @@ impl Checkpoint {
             offset += GROUP_BYTES as u64;
         }
         self.trailer.later_root = self.shared.read().root.record;
-        let dropped = self.shared.dropped.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        self.trailer.dropped = dropped.clone().unwrap_or_default();
-        drop(dropped);
+        self.trailer.dropped = self.shared.dropped().clone().unwrap_or_default();
         let trailer = self.trailer.encode();
         self.disk.write(&file, &temporary, offset, &trailer)?;
         let mut head = Vec::from(MAGIC);
@@ -200,7 +198,7 @@ impl Ledger {
         self.check()?;
         let Some(path) = self.table_path.clone() else { return Ok(None) };
         let shared = Arc::clone(&self.shared);
-        *shared.dropped.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Vec::new());
+        *shared.dropped() = Some(Vec::new());
         self.checkpoint_turn += 1;
         // Counted from here, so that no second one begins before this one ends.
         self.checkpoint_at = shared.log.len();

@@ -74,7 +74,7 @@ impl Delta {
             }
         }
         let coins_len = record.len() - coins_start;
-        for (key, place) in resolved.gone() {
+        for (key, place) in &resolved.gone {
             record.extend_from_slice(&key.0.to_le_bytes());
             record.extend_from_slice(&place.to_le_bytes());
         }
@@ -93,7 +93,7 @@ impl Delta {
             info,
             number,
             created: count(created.len()),
-            spent: count(resolved.gone().count()),
+            spent: count(resolved.gone.len()),
             coins_len: count(coins_len),
         };
         Self { record, head, created }

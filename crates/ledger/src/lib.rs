@@ -382,8 +382,7 @@ impl Ledger {
             self.shared.write().free_number(number);
         }
         let (entry, created) = appended?;
-        let result =
-            self.insert_coins(&entry, true, created.into_iter(), resolved.gone.iter().copied());
+        let result = self.insert_coins(&entry, true, &created, &resolved.gone);
         self.breaks(result)
     }
 
@@ -409,11 +408,10 @@ impl Ledger {
         &self,
         entry: &Entry,
         is_new: bool,
-        created: impl Iterator<Item = (Key, Place)>,
-        gone: impl Iterator<Item = (Key, Place)>,
+        created: &[(Key, Place)],
+        gone: &[(Key, Place)],
     ) -> Result<(), Error> {
         let shared = &self.shared;
-        let gone: Vec<(Key, Place)> = gone.collect();
         for (at, &(key, place)) in gone.iter().enumerate() {
             if let Some(&(key, place)) = gone.get(at + AHEAD) {
                 shared.table.prefetch(key);
@@ -423,8 +421,7 @@ impl Ledger {
             shared.table.mark_spent(key, place)?;
             shared.spends.insert(place, entry.number);
         }
-        let mut beside = Vec::new();
-        self.insert_all(created, is_new, &mut beside)?;
+        let beside = self.insert_all(created, is_new)?;
         if !beside.is_empty() {
             let mut extras = Extras::clone(&shared.extras.load());
             for (key, place) in beside {
@@ -438,20 +435,19 @@ impl Ledger {
         Ok(())
     }
 
-    /// Puts coins into the table, but those whose outpoint another coin in it has.
+    /// Puts coins into the table. Returns those whose outpoint another coin in it has.
     fn insert_all(
         &self,
-        coins: impl Iterator<Item = (Key, Place)>,
+        coins: &[(Key, Place)],
         are_new: bool,
-        beside: &mut Vec<(Key, Place)>,
-    ) -> Result<(), Error> {
-        let Shared { table, log, .. } = &*self.shared;
-        let coins: Vec<(Key, Place)> = coins.collect();
+    ) -> Result<Vec<(Key, Place)>, Error> {
+        let table = &self.shared.table;
+        let mut beside = Vec::new();
         for (at, &(key, place)) in coins.iter().enumerate() {
             if let Some((ahead, _)) = coins.get(at + AHEAD) {
                 table.prefetch(*ahead);
             }
-            let is_same = |other| Ok(log.coin(other)?.outpoint() == log.coin(place)?.outpoint());
+            let is_same = |other| self.shared.log.have_one_outpoint(other, place);
             let is_in = match are_new {
                 true => table.insert_new(key, place, is_same)?,
                 false => table.insert(key, place, false, is_same)?,
@@ -460,7 +456,7 @@ impl Ledger {
                 beside.push((key, place));
             }
         }
-        Ok(())
+        Ok(beside)
     }
 
     /// Shows a block's world; it is the tip if it has the most work.
@@ -590,12 +586,6 @@ fn secret() -> [u8; 16] {
     let word = |at: u64| RandomState::new().hash_one(at).to_le_bytes();
     let [a, b] = [word(0), word(1)];
     std::array::from_fn(|at| if at < 8 { a[at] } else { b[at - 8] })
-}
-
-impl Resolved {
-    fn gone(&self) -> impl Iterator<Item = (Key, Place)> + '_ {
-        self.gone.iter().copied()
-    }
 }
 
 // The floor is raised by whoever folds: here so that the order of its stores is seen at a glance.

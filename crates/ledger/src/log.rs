@@ -354,6 +354,21 @@ impl Log {
         Ok(())
     }
 
+    /// Returns the keys and places of the coins that a record made.
+    pub(crate) fn created_keys(&self, record: &Record<'_>) -> Result<Vec<(Key, Place)>, Error> {
+        let mut created = Vec::new();
+        self.created(record, |place, coin| {
+            created.push((self.key(&coin.outpoint()), place));
+            Ok(())
+        })?;
+        Ok(created)
+    }
+
+    /// Whether the coins at two places have the same outpoint.
+    pub(crate) fn have_one_outpoint(&self, a: Place, b: Place) -> Result<bool, Error> {
+        Ok(self.coin(a)?.outpoint() == self.coin(b)?.outpoint())
+    }
+
     /// Returns the keys and places of the coins that a block spent of earlier blocks, or overwrote.
     pub(crate) fn spent(
         &self,

@@ -323,13 +323,8 @@ impl Redo {
             // Part of it may have reached the checkpoint.
             return shared.forget_created(record);
         };
-        let mut created = Vec::new();
-        shared.log.created(record, |place, coin| {
-            created.push((shared.log.key(&coin.outpoint()), place));
-            Ok(())
-        })?;
         let spent: Vec<(Key, Place)> = shared.log.spent(record)?.collect();
-        ledger.insert_coins(&entry, false, created.into_iter(), spent.into_iter())
+        ledger.insert_coins(&entry, false, &shared.log.created_keys(record)?, &spent)
     }
 
     fn commit(
@@ -363,13 +358,8 @@ impl Redo {
         let mut at = self.snapshot.take().unwrap_or(record.at);
         while at < record.at {
             let coins = shared.log.record(at)?.ok_or_else(|| shared.log.damaged(at))?;
-            let mut created = Vec::new();
-            shared.log.created(&coins, |place, coin| {
-                created.push((shared.log.key(&coin.outpoint()), place));
-                Ok(())
-            })?;
-            let mut beside = Vec::new();
-            ledger.insert_all(created.into_iter(), true, &mut beside)?;
+            let beside = ledger.insert_all(&shared.log.created_keys(&coins)?, true)?;
+            debug_assert!(beside.is_empty(), "a set has one coin an outpoint");
             at = coins.end;
         }
         (ledger.base, ledger.snapshot, ledger.verified_fees) = (info, Some(hash), None);

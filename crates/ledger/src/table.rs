@@ -450,8 +450,8 @@ impl Table {
         self.live.fetch_add(1, Relaxed);
     }
 
-    /// Puts a coin in, if it is not there, marked as spent or not. Gives false if `is_same` says of another coin of its
-    /// buckets that it has the same outpoint: those are kept elsewhere.
+    /// Puts a coin in, if it is not there, marked as spent or not. Gives false if `is_same` says of
+    /// another coin of its buckets that it has the same outpoint: those are kept elsewhere.
     pub(crate) fn insert(
         &self,
         key: Key,
@@ -462,12 +462,13 @@ impl Table {
         loop {
             let number = self.directory[key.directory_index()].load(Relaxed) as usize;
             let (group, words) = self.group(number)?;
-            let mut free = [(0, 0); 2];
-            for (bucket, free) in key.buckets().into_iter().zip(&mut free) {
+            // In the first bucket if that has room, so that most coins are found at the first look.
+            let mut free = None;
+            for bucket in key.buckets() {
                 let slots = words.iter().enumerate().skip(bucket * WAYS).take(WAYS);
                 for (at, word) in slots.map(|(at, slot)| (at, slot.load(Relaxed))) {
                     if word == 0 {
-                        *free = (free.0 + 1, at);
+                        free = free.or(Some(at));
                     } else if Slot::is_at(word, key.tag(), place) {
                         return Ok(true);
                     } else if Slot::is_of(word, key.tag()) && is_same(word & PLACE)? {
@@ -475,17 +476,11 @@ impl Table {
                     }
                 }
             }
-            if group.live.load(Relaxed) < GROUP_FULL {
-                let at = match free {
-                    [(0, _), (0, _)] => make_room(group, words, key.buckets()[0]),
-                    // The first if it has room, so that most coins are found at the first look.
-                    [(0, _), second] => Some(second.1),
-                    [first, _] => Some(first.1),
-                };
-                if let Some(at) = at {
-                    self.fill(group, &words[at], key, place, is_spent);
-                    return Ok(true);
-                }
+            if group.live.load(Relaxed) < GROUP_FULL
+                && let Some(at) = free.or_else(|| make_room(group, words, key.buckets()[0]))
+            {
+                self.fill(group, &words[at], key, place, is_spent);
+                return Ok(true);
             }
             self.split(group, words)?;
         }
@@ -566,7 +561,7 @@ impl Table {
     }
 }
 
-/// The bytes of a group as they are saved, without what only this process knows.
+/// Writes a group's bytes as they are saved, and returns how many coins it has.
 pub(crate) fn group_bytes(words: &[u64], bytes: &mut [u8]) -> u32 {
     let mut live = 0;
     for (word, bytes) in words.iter().zip(bytes.chunks_exact_mut(8)) {

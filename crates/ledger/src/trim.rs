@@ -42,8 +42,7 @@ impl Ledger {
         for (_, place) in shared.log.spent(&record)? {
             shared.spends.remove(place, entry.number);
         }
-        let mut dropped = shared.dropped.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(dropped) = &mut *dropped {
+        if let Some(dropped) = &mut *shared.dropped() {
             dropped.push(entry.record);
         }
         shared.write().free_number(entry.number);
@@ -90,18 +89,12 @@ impl Ledger {
         }
         if has_extras {
             // Other coins of the outpoint are gone with their forks or by being spent.
-            let mut promoted = Vec::new();
-            shared.log.created(&record, |place, coin| {
-                let key = shared.log.key(&coin.outpoint());
-                if beside.get(&key.0).is_some_and(|places| places.contains(&place)) {
-                    promoted.push((key, place));
-                }
-                Ok(())
-            })?;
+            let mut promoted = shared.log.created_keys(&record)?;
+            promoted.retain(|(key, place)| {
+                beside.get(&key.0).is_some_and(|places| places.contains(place))
+            });
             for (key, place) in promoted {
-                let is_same = |other| {
-                    Ok(shared.log.coin(other)?.outpoint() == shared.log.coin(place)?.outpoint())
-                };
+                let is_same = |other| shared.log.have_one_outpoint(other, place);
                 // Some block above may have spent it already.
                 if shared.table.insert(key, place, true, is_same)? {
                     take_from(&mut beside, key, place);
@@ -170,8 +163,9 @@ impl Ledger {
                 shared.write().reset(Entry::new(root.info, root.prev_block, 0, root.record, None));
             }
             shared.forget_created(&record)?;
-            let mut beside = Vec::new();
-            self.insert_all(shared.log.spent(&record)?, false, &mut beside)?;
+            let spent: Vec<(Key, Place)> = shared.log.spent(&record)?.collect();
+            let beside = self.insert_all(&spent, false)?;
+            debug_assert!(beside.is_empty(), "a set has one coin an outpoint");
             to = Some((head.prev_block, head.parent_record));
         }
         let Some((hash, at)) = to else { return Ok(()) };
@@ -194,13 +188,11 @@ impl Shared {
     pub(crate) fn forget_created(&self, record: &Record<'_>) -> Result<(), Error> {
         let mut beside = Extras::clone(&self.extras.load());
         let has_extras = !beside.is_empty();
-        self.log.created(record, |place, coin| {
-            let key = self.log.key(&coin.outpoint());
+        for (key, place) in self.log.created_keys(record)? {
             if !self.table.remove(key, place)? && has_extras {
                 take_from(&mut beside, key, place);
             }
-            Ok(())
-        })?;
+        }
         if has_extras {
             self.extras.store(Arc::new(beside));
         }
