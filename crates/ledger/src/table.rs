@@ -4,7 +4,7 @@
 //! eight slots, a cache line each, inside a group of 64 KiB. A full group is split in two by the next
 //! bit of its keys, which its slots hold. The 64 groups of an empty table get shares of the keys that
 //! grow from one to two, so that groups split one by one and never all at once: the table is two
-//! thirds full at any size, at twelve bytes a coin, and no insertion takes long.
+//! thirds full at any size, at about twelve bytes a coin, and no insertion takes long.
 
 use std::fs::File;
 use std::path::PathBuf;
