@@ -141,3 +141,26 @@ pub fn retarget(bits: u32, first_time: u32, last_time: u32, params: &Params) -> 
     let target = Target::from_compact(bits).expect("an accepted header has a target");
     target.scale(actual, timespan).min(params.pow_limit).to_compact()
 }
+
+/// Returns whether the compact target `new` of the header at `height` can follow `old`, whatever the
+/// times of the headers are: it stays within a difficulty period, and changes by a factor of at
+/// most four between two. Where blocks of the easiest target are allowed, everything can follow.
+/// Core: `PermittedDifficultyTransition`.
+#[must_use]
+pub fn is_permitted_transition(height: u32, old: u32, new: u32, params: &Params) -> bool {
+    if params.allows_min_difficulty {
+        return true;
+    }
+    if !height.is_multiple_of(params.difficulty_interval()) {
+        return old == new;
+    }
+    let (Some(old), Some(new)) = (Target::from_compact(old), Target::from_compact(new)) else {
+        return false;
+    };
+    let timespan = params.pow_target_timespan;
+    let after = |actual| {
+        let target = old.scale(actual, timespan).min(params.pow_limit);
+        Target::from_compact(target.to_compact())
+    };
+    after(timespan / 4) <= Some(new) && Some(new) <= after(timespan * 4)
+}

@@ -80,11 +80,25 @@ impl HeaderTree {
     /// # Errors
     /// The first rule that it breaks.
     pub fn accept(&mut self, header: &Header, now: u32) -> Result<HeaderId, Reject> {
+        match self.check(header, now)? {
+            Some(id) => Ok(id),
+            None => {
+                let parent = self.find(&header.prev_block);
+                Ok(self.insert(header, header.hash(), parent))
+            }
+        }
+    }
+
+    /// Judges a header as [`accept`](Self::accept) does, and returns its id if it is known.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn check(&self, header: &Header, now: u32) -> Result<Option<HeaderId>, Reject> {
         let hash = header.hash();
         if let Some(id) = self.find(&hash) {
             // Block 0 is accepted whatever is said of it.
             let is_known_bad = self.is_invalid(id) && id != Self::GENESIS;
-            return if is_known_bad { Err(Reject::DuplicateInvalid) } else { Ok(id) };
+            return if is_known_bad { Err(Reject::DuplicateInvalid) } else { Ok(Some(id)) };
         }
         check_header(header, &self.params)?;
         let parent = self.find(&header.prev_block).ok_or(Reject::PrevBlkNotFound)?;
@@ -93,7 +107,7 @@ impl HeaderTree {
         }
         let context = HeaderContext { tree: self, parent, now };
         check_header_context(header, &context)?;
-        Ok(self.insert(header, hash, Some(parent)))
+        Ok(None)
     }
 
     /// Finds a header by its hash.
@@ -239,10 +253,30 @@ impl HeaderTree {
             self.entries[i].is_invalid |= self.entry(parent).is_invalid;
         }
         if self.is_invalid(self.best) {
-            let valid = (0..).map(HeaderId).take(self.len()).filter(|&id| !self.is_invalid(id));
-            let best = valid.reduce(|best, id| self.better(best, id));
-            self.best = best.unwrap_or(Self::GENESIS);
+            self.find_best();
         }
+    }
+
+    /// Takes the mark of invalidity off a header, its ancestors and all that descend from it. Takes
+    /// time in proportion to the headers. Core: `ResetBlockFailureFlags`.
+    pub fn mark_valid(&mut self, id: HeaderId) {
+        let height = self.height(id);
+        for other in (0..).map(HeaderId).take(self.len()) {
+            let is_kin = || {
+                self.ancestor(other, height) == Some(id)
+                    || self.ancestor(id, self.height(other)) == Some(other)
+            };
+            if self.is_invalid(other) && is_kin() {
+                self.entries[other.0 as usize].is_invalid = false;
+            }
+        }
+        self.find_best();
+    }
+
+    fn find_best(&mut self) {
+        let valid = (0..).map(HeaderId).take(self.len()).filter(|&id| !self.is_invalid(id));
+        let best = valid.reduce(|best, id| self.better(best, id));
+        self.best = best.unwrap_or(Self::GENESIS);
     }
 
     /// Returns whether a header or an ancestor of it was marked as invalid.
@@ -265,13 +299,25 @@ impl HeaderTree {
     ) -> bool {
         let height = self.height(id);
         let leads_to = |descendant| self.ancestor(descendant, height) == Some(id);
-        let best_work = self.chain_work(best);
         self.find(assumed).is_some_and(leads_to)
             && leads_to(best)
-            && minimum_chain_work <= best_work
-            && ASSUME_VALID_AGE
-                < (best_work - self.chain_work(id))
-                    .seconds(proof(self.entry(best).bits), self.params.pow_target_spacing)
+            && minimum_chain_work <= self.chain_work(best)
+            && ASSUME_VALID_AGE < self.seconds_of_work(id, best)
+    }
+
+    /// Returns how many seconds the work from `from` to `to` takes at the difficulty of `to`,
+    /// negative when `from` has more. Core: `GetBlockProofEquivalentTime`.
+    #[must_use]
+    pub fn seconds_of_work(&self, from: HeaderId, to: HeaderId) -> i64 {
+        let (low, high) = (self.chain_work(from), self.chain_work(to));
+        let seconds = |work: Work| work.seconds(self.proof(to), self.params.pow_target_spacing);
+        if low <= high { seconds(high - low) } else { -seconds(low - high) }
+    }
+
+    /// Returns the work of a header alone. Core: `GetBlockProof`.
+    #[must_use]
+    pub fn proof(&self, id: HeaderId) -> Work {
+        proof(self.entry(id).bits)
     }
 
     /// The one with more work, or the first.

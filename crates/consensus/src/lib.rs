@@ -77,7 +77,7 @@ pub use caesure_script::is_unspendable;
 pub use coin::{COIN, Coin, MAX_MONEY, is_money};
 pub use connect::{BlockTotals, connect_block, subsidy};
 pub use context::{BlockContext, check_block_context, is_bip30_unspendable};
-pub use header_rules::{MAX_FUTURE_BLOCK_TIME, check_header, retarget};
+pub use header_rules::{MAX_FUTURE_BLOCK_TIME, check_header, is_permitted_transition, retarget};
 pub use header_tree::{HeaderId, HeaderTree};
 pub use input_rules::{
     COINBASE_MATURITY, LOCKTIME_THRESHOLD, check_inputs, is_final, is_sequence_final,

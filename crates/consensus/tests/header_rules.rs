@@ -3,7 +3,8 @@
 mod common;
 
 use caesure_consensus::{
-    Deployment, HeaderTree, Network, Params, Reject, RejectClass, Target, retarget,
+    Deployment, HeaderTree, Network, Params, Reject, RejectClass, Target, is_permitted_transition,
+    retarget,
 };
 use caesure_wire::{BlockHash, Header};
 
@@ -257,6 +258,25 @@ fn retargets_as_in_cores_tests() {
     assert_eq!(retarget(0x1c38_7f6f, 1_263_163_443, 1_269_211_443, &main), 0x1d00_e1fd);
     // Time that runs backwards counts as the least.
     assert_eq!(retarget(0x1c05_a3f4, 2_000_000_000, 1, &main), 0x1c01_68fd);
+}
+
+#[test]
+fn difficulty_transitions_are_permitted_as_in_cores_tests() {
+    let main = Params::new(Network::Main);
+    assert!(is_permitted_transition(32_256, 0x1d00_ffff, 0x1d00_d86a, &main));
+    assert!(is_permitted_transition(2_016, 0x1d00_ffff, 0x1d00_ffff, &main));
+    assert!(is_permitted_transition(68_544, 0x1c05_a3f4, 0x1c01_68fd, &main));
+    assert!(!is_permitted_transition(68_544, 0x1c05_a3f4, 0x1c01_68fc, &main));
+    assert!(is_permitted_transition(46_368, 0x1c38_7f6f, 0x1d00_e1fd, &main));
+    assert!(!is_permitted_transition(46_368, 0x1c38_7f6f, 0x1d00_e1fe, &main));
+    // Not above the limit, and not at all within a period or to what is no target.
+    assert!(!is_permitted_transition(2_016, 0x1d00_ffff, 0x1d01_0000, &main));
+    assert!(!is_permitted_transition(2_017, 0x1d00_ffff, 0x1d00_d86a, &main));
+    assert!(!is_permitted_transition(2_016, 0x1d00_ffff, 0, &main));
+    assert!(!is_permitted_transition(2_016, 0, 0x1d00_ffff, &main));
+    // Everything goes where blocks of the easiest target are allowed.
+    let testnet = Params::new(Network::Testnet3);
+    assert!(is_permitted_transition(5, 0x1c05_a3f4, 0x1d00_ffff, &testnet));
 }
 
 /// Header trees over easy targets: a limit whose products fit into 256 bits, and periods of ten.

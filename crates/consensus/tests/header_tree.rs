@@ -222,6 +222,40 @@ fn the_best_header_has_the_most_work_and_is_the_first_of_several_that_are_not_in
     assert_eq!(chain.tree.best(), b);
     chain.tree.mark_invalid(b);
     assert_eq!(chain.tree.best(), HeaderTree::GENESIS);
+    chain.tree.mark_valid(c);
+    assert_eq!(chain.tree.best(), c);
+}
+
+#[test]
+fn a_mark_of_invalidity_comes_off_ancestors_and_descendants_alone() {
+    let mut tree = bushy(1500);
+    let id = HeaderId(700);
+    let ancestors = path(&tree, id);
+    tree.mark_invalid(ancestors[40]);
+    let was_invalid: BTreeSet<_> =
+        (0..1501).map(HeaderId).filter(|id| tree.is_invalid(*id)).collect();
+    tree.mark_valid(id);
+    for other in (0..1501).map(HeaderId) {
+        let is_kin = ancestors.contains(&other) || path(&tree, other).contains(&id);
+        assert_eq!(tree.is_invalid(other), was_invalid.contains(&other) && !is_kin);
+    }
+    assert!(was_invalid.iter().any(|id| tree.is_invalid(*id)));
+    assert!(!tree.is_invalid(tree.best()));
+}
+
+#[test]
+fn a_header_is_judged_without_being_kept() {
+    let mut chain = Chain::new(Params::new(Network::Regtest));
+    let mut header = chain.header();
+    mine(&mut header, &chain.params);
+    assert_eq!(chain.tree.check(&header, NOW), Ok(None));
+    assert_eq!(chain.tree.len(), 1);
+    assert_eq!(chain.tree.accept(&header, NOW), Ok(HeaderId(1)));
+    assert_eq!(chain.tree.check(&header, NOW), Ok(Some(HeaderId(1))));
+    // Work takes the target's spacing a block, in either direction.
+    assert_eq!(chain.tree.seconds_of_work(HeaderId(0), HeaderId(1)), 600);
+    assert_eq!(chain.tree.seconds_of_work(HeaderId(1), HeaderId(0)), -600);
+    assert_eq!(chain.tree.proof(HeaderId(1)), Target::from_compact(header.bits).unwrap().work());
 }
 
 #[test]

@@ -6,7 +6,8 @@ mod common;
 use caesure_consensus::{
     BlockContext, COIN, Coin, Deployment, HeaderId, HeaderTree, MAX_BLOCK_SIGOPS_COST, Network,
     Params, Reject, RejectClass, Target, check_block, check_block_context, connect_block,
-    is_block_mutated, legacy_sigop_count, retarget, subsidy, verify_tx_scripts,
+    is_block_mutated, is_permitted_transition, legacy_sigop_count, retarget, subsidy,
+    verify_tx_scripts,
 };
 use caesure_script::Flags;
 use caesure_wire::{
@@ -97,6 +98,12 @@ fn a_retarget_of_mainnet_in_2019() {
         tree.accept(header, LATER).unwrap();
     }
     assert_eq!(tree.required_bits(HeaderId(2015), changed.time), rows[2015].bits);
+    let main = Params::new(Network::Main);
+    for (height, [last, next]) in (586_658..).zip(rows.array_windows()) {
+        assert!(is_permitted_transition(height, last.bits, next.bits, &main), "{height}");
+        let is_first = height % 2016 == 0;
+        assert_eq!(is_permitted_transition(height, last.bits, last.bits - 1, &main), is_first);
+    }
     println!("{} headers", rows.len());
 }
 

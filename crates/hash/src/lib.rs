@@ -17,7 +17,7 @@
 //! ```
 //!
 //! What is here: SHA-256 with a midstate that can be cloned ([`Sha256`]), double SHA-256
-//! ([`sha256d`]), HASH160, RIPEMD-160, SHA-1, BIP-0340 tagged hashes ([`Sha256::tagged`]), the merkle
+//! ([`sha256d`]), HASH160, RIPEMD-160, SHA-1, SHA3-256, BIP-0340 tagged hashes ([`Sha256::tagged`]), the merkle
 //! root with detection of duplicated nodes ([`merkle_root`]), the set hash [`MuHash3072`], and
 //! [`siphash24`]. No I/O, no state, `no_std` with `alloc`.
 //!
@@ -52,12 +52,14 @@ mod batch;
 mod lanes;
 mod merkle;
 mod muhash;
+mod sha3;
 mod siphash;
 
 pub use batch::sha256d_many;
 pub use lanes::sha256_backend;
 pub use merkle::merkle_root;
 pub use muhash::MuHash3072;
+pub use sha3::sha3_256;
 pub use siphash::siphash24;
 
 use sha2::Digest;

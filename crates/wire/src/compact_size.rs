@@ -5,7 +5,11 @@ pub const MAX_SIZE: usize = 0x0200_0000;
 
 /// Appends `size` as a CompactSize, in its shortest form.
 pub fn push_compact_size(out: &mut Vec<u8>, size: usize) {
-    let size = size as u64;
+    push_compact_u64(out, size as u64);
+}
+
+/// Appends a number in the form of a CompactSize.
+pub(crate) fn push_compact_u64(out: &mut Vec<u8>, size: u64) {
     let bytes = size.to_le_bytes();
     match size {
         0..=0xfc => out.push(bytes[0]),

@@ -1,4 +1,4 @@
-/// Why bytes are not a transaction or a block. `at` counts bytes from the start of the input.
+/// Why bytes are not a transaction, a block or a message. `at` counts bytes from the start of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -41,5 +41,35 @@ pub enum DecodeError {
     TrailingBytes {
         /// Where the value ends.
         at: usize,
+    },
+    /// A length is not one that its field may have.
+    #[error("the length {size} at byte {at} is none of its field's")]
+    BadLength {
+        /// Where the length begins.
+        at: usize,
+        /// The length.
+        size: usize,
+    },
+    /// An index among a block's transactions is over 65,535.
+    #[error("the index before byte {at} is over 65535")]
+    OversizedIndex {
+        /// Where the difference from the index before ends.
+        at: usize,
+    },
+    /// A message decodes and has more entries than it may: Core disconnects for a locator
+    /// (`getblocks`, `getheaders`), and calls it misbehaviour for the others (`inv`, `getdata`,
+    /// `headers`, `addr`, `addrv2`).
+    #[error("{count} entries, over the limit of {limit}")]
+    TooMany {
+        /// How many entries there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The first byte of a `sendcmpct` is neither 0 nor 1: misbehaviour. Spec: BIP-0152.
+    #[error("sendcmpct begins with {value}, neither 0 nor 1")]
+    BadAnnounce {
+        /// The byte.
+        value: u8,
     },
 }

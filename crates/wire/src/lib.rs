@@ -1,4 +1,4 @@
-//! Bitcoin's consensus serialization: bytes, not rules.
+//! Bitcoin's consensus serialization and the messages between its nodes: bytes, not rules.
 //!
 //! [`Block`] and [`Tx`] are views: they walk complete bytes once, remember where each part begins in
 //! one arena, and hand out slices. They take any `B: AsRef<[u8]>`, so a mapped file is read without
@@ -33,7 +33,27 @@
 //!
 //! Hashes are kept in internal order; their `Display` and `FromStr` are the reversed hexadecimal
 //! that people use. Sources: BIP-0144; Core's `serialize.h`, `primitives/transaction.h`,
-//! `primitives/block.h`. The P2P messages are not here yet.
+//! `primitives/block.h`.
+//!
+//! [`Message`] is each message between peers, read from a command and a payload, and [`FrameHeader`]
+//! what stands before a payload on a v1 connection; connections are in `caesure-p2p`. [`NetAddress`]
+//! and [`Endpoint`] are addresses of every network, on the wire and as Core prints them. Sources:
+//! BIP-0130, BIP-0133, BIP-0152, BIP-0155, BIP-0339, BIP-0434; Core's `protocol.h`, `netaddress.h`,
+//! `blockencodings.h`, `net_processing.cpp`.
+//!
+//! ```
+//! use caesure_wire::{Endpoint, FrameHeader, Message};
+//!
+//! let mut payload = Vec::new();
+//! Message::Ping(Some(7)).encode_payload(&mut payload);
+//! let header = FrameHeader::new([0xf9, 0xbe, 0xb4, 0xd9], "ping", &payload);
+//! assert_eq!((header.command(), header.length), (Some("ping"), 8));
+//! assert_eq!(Message::decode("ping", &payload), Ok(Message::Ping(Some(7))));
+//!
+//! let endpoint = Endpoint::parse("2001:db8::1", 8333)?;
+//! assert_eq!(endpoint.to_string(), "[2001:db8::1]:8333");
+//! # Ok::<(), caesure_wire::ParseAddressError>(())
+//! ```
 
 #![no_std]
 
@@ -43,21 +63,28 @@ extern crate alloc;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod address;
 mod block;
 mod compact_size;
 mod error;
+mod frame;
 mod hashes;
 mod header;
+mod message;
+mod message_codec;
 mod reader;
 mod transaction;
 mod tx;
 mod walk;
 
+pub use address::{Endpoint, NetAddress, ParseAddressError, TimedAddress};
 pub use block::{Block, encode_block};
 pub use compact_size::{MAX_SIZE, push_compact_size};
 pub use error::DecodeError;
+pub use frame::{FrameHeader, MAX_PAYLOAD, pad_command, unpad_command};
 pub use hashes::{BlockHash, MerkleRoot, ParseHashError, Txid, Wtxid};
 pub use header::Header;
+pub use message::{BlockTxn, BlockTxnRequest, CompactBlock, Inventory, Locator, Message, Version};
 pub use reader::Reader;
 pub use transaction::{OutPoint, ParseOutPointError, Transaction, TxIn, TxOut};
 pub use tx::{InputView, OutputView, Tx, TxView, Witness};

@@ -86,6 +86,14 @@ impl<'a> Reader<'a> {
         self.bytes(8).map(LittleEndian::read_i64)
     }
 
+    /// Takes a `u64`.
+    ///
+    /// # Errors
+    /// [`DecodeError::UnexpectedEnd`] when fewer than eight bytes are left.
+    pub fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.bytes(8).map(LittleEndian::read_u64)
+    }
+
     /// Takes a CompactSize: a byte below 0xfd, or 0xfd, 0xfe, 0xff and two, four, eight bytes.
     /// Core: `ReadCompactSize`.
     ///
@@ -106,19 +114,26 @@ impl<'a> Reader<'a> {
     #[cold]
     fn long_compact_size(mut self) -> Result<(usize, usize), DecodeError> {
         let at = self.position;
-        let (size, least) = match self.u8()? {
-            0xfd => (self.bytes(2).map(LittleEndian::read_u16)?.into(), 0xfd),
-            0xfe => (self.u32()?.into(), 0x1_0000),
-            0xff => (self.bytes(8).map(LittleEndian::read_u64)?, 0x1_0000_0000),
-            byte => (u64::from(byte), 0),
-        };
-        if size < least {
-            return Err(DecodeError::NonCanonicalSize { at });
-        }
+        let size = self.compact_u64()?;
         match usize::try_from(size) {
             Ok(size) if size <= MAX_SIZE => Ok((size, self.position - at)),
             _ => Err(DecodeError::OversizedSize { at, size }),
         }
+    }
+
+    /// Takes a number in the form of a CompactSize, which is no length and has no limit.
+    ///
+    /// # Errors
+    /// When it is not in its shortest form, or the bytes end.
+    pub fn compact_u64(&mut self) -> Result<u64, DecodeError> {
+        let at = self.position;
+        let (number, least) = match self.u8()? {
+            0xfd => (self.bytes(2).map(LittleEndian::read_u16)?.into(), 0xfd),
+            0xfe => (self.u32()?.into(), 0x1_0000),
+            0xff => (self.u64()?, 0x1_0000_0000),
+            byte => (u64::from(byte), 0),
+        };
+        if number < least { Err(DecodeError::NonCanonicalSize { at }) } else { Ok(number) }
     }
 
     /// Takes a CompactSize that counts things of at least `least` bytes each, which must fit into

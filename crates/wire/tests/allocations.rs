@@ -1,7 +1,10 @@
 //! What decoding takes of memory: a few arenas, and nothing for a length that is only claimed.
 
 use allocation_counter::measure;
-use caesure_wire::{Block, DecodeError, Header, Part, Transaction, Tx, TxIn, TxOut, encode_block};
+use caesure_wire::{
+    Block, DecodeError, Header, MAX_PAYLOAD, Message, Part, Transaction, Tx, TxIn, TxOut,
+    encode_block, push_compact_size,
+};
 
 fn transaction(input_count: usize) -> Transaction {
     let input = TxIn { script_sig: vec![1; 70], witness: vec![vec![2; 30]; 3], ..TxIn::default() };
@@ -92,4 +95,49 @@ fn a_claim_that_the_bytes_could_hold_reserves_under_a_megabyte() {
     let bytes = [&[0; Header::SIZE][..], &[0xfe, 0, 0, 0x10, 0], &vec![0xff; 10 << 20]].concat();
     let info = measure(|| assert!(Block::parse(&bytes).is_err()));
     assert!(info.bytes_max < 1_000_000, "{} bytes", info.bytes_max);
+}
+
+#[test]
+fn rustoshi_a_message_reserves_nothing_for_a_count_that_is_only_claimed() {
+    for (command, before) in [
+        ("addr", 0),
+        ("addrv2", 0),
+        ("inv", 0),
+        ("getdata", 0),
+        ("notfound", 0),
+        ("headers", 0),
+        ("getblocks", 4),
+        ("getheaders", 4),
+        ("block", 80),
+        ("cmpctblock", 88),
+        ("getblocktxn", 32),
+        ("blocktxn", 32),
+        ("feature", 0),
+        ("version", 80),
+    ] {
+        let payload = [&vec![0; before][..], &[0xfe, 0, 0, 0, 2, 0]].concat();
+        let info = measure(|| assert!(Message::decode(command, &payload).is_err()));
+        assert_eq!(info.bytes_total, 0, "{command}");
+    }
+}
+
+#[test]
+fn a_message_takes_a_bounded_multiple_of_its_payload() {
+    let decode = |command: &str, before: usize, entry: &[u8], is_ok: bool| {
+        let count = (MAX_PAYLOAD - before - 5) / entry.len();
+        let mut payload = vec![0; before];
+        push_compact_size(&mut payload, count);
+        payload.extend(entry.repeat(count));
+        let info = measure(|| assert_eq!(Message::decode(command, &payload).is_ok(), is_ok));
+        info.bytes_max
+    };
+    // Transactions of ten bytes are the worst: each is kept by itself.
+    assert!(decode("blocktxn", 32, &[0; 10], true) < 7 * MAX_PAYLOAD as u64);
+    assert!(decode("getblocktxn", 32, &[0], false) < 3 * MAX_PAYLOAD as u64);
+    assert!(decode("block", 80, &[0; 10], true) < 2 * MAX_PAYLOAD as u64);
+    // Lists over their limit are read and not kept.
+    for (command, entry) in [("inv", 36), ("addr", 30), ("headers", 81)] {
+        assert_eq!(decode(command, 0, &vec![0; entry], false), 0, "{command}");
+    }
+    assert_eq!(decode("addrv2", 0, &[0, 0, 0, 0, 0, 1, 4, 9, 9, 9, 9, 0, 0], false), 0);
 }

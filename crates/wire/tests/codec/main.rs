@@ -1,7 +1,9 @@
-//! Round trips, real blocks, and the crate `bitcoin` over the same bytes, sound and corrupted.
+//! Round trips, messages and addresses, real blocks, and the crate `bitcoin` over the same bytes, sound and corrupted.
 #![allow(clippy::print_stdout, reason = "each test tells how many cases it ran")]
 
+mod addresses;
 mod differential;
+mod messages;
 
 use std::path::PathBuf;
 
