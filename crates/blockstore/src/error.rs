@@ -47,6 +47,9 @@ pub enum Error {
     /// The store does not have this block.
     #[error("block {0} is not stored")]
     Unknown(BlockHash),
+    /// The block was stored, and its body released since.
+    #[error("the body of block {0} is no longer stored: it was pruned")]
+    Pruned(BlockHash),
     /// A record is not what was stored there.
     #[error("{path} at byte {position}: {fault}")]
     Damaged {

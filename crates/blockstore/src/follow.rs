@@ -58,6 +58,8 @@ pub struct FollowedBlock {
 /// told should it be stored again. Where the last record that was read is no longer there, since
 /// the file was cut or written anew, the file is read again and only what is new is told.
 ///
+/// A block of a store whose body was released is not told; those on top of it are.
+///
 /// About 130 bytes of memory are kept for each block, none of its own. A block whose parent has not
 /// come is kept so too, and read when it has.
 pub struct Follow {
@@ -101,6 +103,37 @@ impl Follow {
     /// [`Error::OtherNetwork`] when there are only other networks' blocks; when a file cannot be
     /// read, or a block that was found is no longer there. The next call tries again.
     pub fn poll(&mut self) -> Result<Option<FollowedBlock>, Error> {
+        loop {
+            let Some(id) = self.next_ready()? else { return Ok(None) };
+            let (hash, height) = (self.links.hash(id), self.links.height(id).unwrap_or_default());
+            let place = self.places[id as usize];
+            let bytes = match self.fresh.take_if(|(fresh, _)| *fresh == id) {
+                Some((_, bytes)) => bytes,
+                None => match self.source.read(place, &hash) {
+                    Err(Error::Pruned(_)) => {
+                        self.take_ready(hash);
+                        continue;
+                    }
+                    read => read?,
+                },
+            };
+            let Place { file, position, .. } = place;
+            let block = |change| FollowedBlock { bytes, hash, height, change, file, position };
+            return Ok(self.take_ready(hash).map(block));
+        }
+    }
+
+    /// Takes the block off whose turn it is.
+    fn take_ready(&mut self, hash: BlockHash) -> Option<Change> {
+        let (_, change) = self.ready.pop_front()?;
+        if !matches!(change, Change::Fork { .. }) {
+            self.tip = Some(hash);
+        }
+        Some(change)
+    }
+
+    /// Reads on until a block's turn has come.
+    fn next_ready(&mut self) -> Result<Option<u32>, Error> {
         while self.ready.is_empty() {
             let links = &self.links;
             match self.source.next(&|hash| links.find(hash).is_some())? {
@@ -111,26 +144,14 @@ impl Follow {
                     }
                 }
                 Found::Damaged(hash) => drop(self.owed.insert(hash)),
+                Found::Released(header, place) => _ = self.add(&header, place),
                 Found::New(header, place, bytes) => {
                     let id = self.add(&header, place);
                     self.fresh = Some((id, bytes));
                 }
             }
         }
-        let Some(&(id, _)) = self.ready.front() else { return Ok(None) };
-        let (hash, height) = (self.links.hash(id), self.links.height(id).unwrap_or_default());
-        let place = self.places[id as usize];
-        let bytes = match self.fresh.take_if(|(fresh, _)| *fresh == id) {
-            Some((_, bytes)) => bytes,
-            None => self.source.read(place, &hash)?,
-        };
-        let Place { file, position, .. } = place;
-        let block = |(_, change)| FollowedBlock { bytes, hash, height, change, file, position };
-        let block = self.ready.pop_front().map(block);
-        if block.as_ref().is_some_and(|block| !matches!(block.change, Change::Fork { .. })) {
-            self.tip = Some(hash);
-        }
-        Ok(block)
+        Ok(self.ready.front().map(|(id, _)| *id))
     }
 
     /// Returns what was told so far.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use caesure_wire::{BlockHash, Header};
 
 use crate::input::{Access, InputFile, Located, Place, block_files, xor_key};
-use crate::record::{PREFIX_SIZE, check_block};
+use crate::record::{PREFIX_SIZE, check_block, is_released};
 use crate::{BlockReader, BlockStore, Error, Fault, RecordReader};
 
 /// What a step found.
@@ -16,6 +16,8 @@ pub(crate) enum Found {
     Nothing,
     /// A block that is known, perhaps at another place.
     Known(BlockHash, Place),
+    /// A record of which only the header is left.
+    Released(Header, Place),
     /// A record whose block is not sound.
     Damaged(BlockHash),
     /// A sound block.
@@ -71,6 +73,7 @@ impl Files {
                 last = Some((place, crc32fast::hash(bytes)));
                 if !is_known {
                     found = match check_block(bytes) {
+                        _ if is_released(bytes) => Found::Released(header, place),
                         Ok(_) => Found::New(header, place, bytes.to_vec()),
                         Err(_) if is_last => {
                             // It may be half written.
@@ -152,6 +155,7 @@ impl Files {
         let fault = match check_block(&bytes) {
             Ok(header) if header.hash() == *hash => return Ok(bytes),
             Ok(_) => Fault::Hash,
+            Err(_) if is_released(&bytes) => return Err(Error::Pruned(*hash)),
             Err(fault) => fault,
         };
         Err(Error::Damaged { path: file.path.clone(), position: place.position, fault })

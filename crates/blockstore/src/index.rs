@@ -16,6 +16,8 @@ const VERSION: u32 = 1;
 const HEADER_SIZE: usize = 20;
 /// Header 80, hash 32, position 8, size 4, checksum of the block 4, checksum of the entry 4.
 const ENTRY_SIZE: usize = 132;
+/// Set in the size of an entry whose block's body was released.
+const RELEASED: u32 = 1 << 31;
 /// How many entries are read at a time.
 const BATCH: usize = 4096;
 /// For how many entries memory is taken at once, should a damaged file claim more.
@@ -32,6 +34,8 @@ pub struct Entry {
     pub position: u64,
     /// The block's length in bytes, without the prefix.
     pub size: u32,
+    /// Whether the body was released, so that nothing but the header is left.
+    pub is_released: bool,
     /// The CRC-32 of the block's bytes.
     pub(crate) checksum: u32,
 }
@@ -48,7 +52,8 @@ impl Entry {
         bytes[..80].copy_from_slice(&self.header.to_bytes());
         bytes[80..112].copy_from_slice(&self.hash.0);
         LittleEndian::write_u64(&mut bytes[112..], self.position);
-        LittleEndian::write_u32(&mut bytes[120..], self.size);
+        let released = if self.is_released { RELEASED } else { 0 };
+        LittleEndian::write_u32(&mut bytes[120..], self.size | released);
         LittleEndian::write_u32(&mut bytes[124..], self.checksum);
         let checksum = crc32fast::hash(&bytes[..128]);
         LittleEndian::write_u32(&mut bytes[128..], checksum);
@@ -56,7 +61,8 @@ impl Entry {
     }
 
     fn from_bytes(bytes: &[u8; ENTRY_SIZE]) -> Option<Self> {
-        let size = LittleEndian::read_u32(&bytes[120..]);
+        let word = LittleEndian::read_u32(&bytes[120..]);
+        let (size, is_released) = (word & !RELEASED, word & RELEASED != 0);
         let position = LittleEndian::read_u64(&bytes[112..]);
         let is_sound = crc32fast::hash(&bytes[..128]) == LittleEndian::read_u32(&bytes[128..])
             && block_size(size).is_some()
@@ -66,17 +72,19 @@ impl Entry {
             hash: BlockHash(*bytes[80..].first_chunk().expect("a hash follows the header")),
             position,
             size,
+            is_released,
             checksum: LittleEndian::read_u32(&bytes[124..]),
         })
     }
 }
 
-/// What is kept in memory of an entry, 48 bytes. A size of 0: a later record took its place.
+/// What is kept in memory of an entry, 48 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
     pub(crate) hash: BlockHash,
     pub(crate) position: u64,
-    pub(crate) size: u32,
+    /// As in the entry. 0: a later record took its place.
+    word: u32,
     pub(crate) checksum: u32,
 }
 
@@ -85,6 +93,8 @@ pub(crate) struct Slot {
 pub(crate) struct Index {
     slots: Vec<Slot>,
     table: HashTable<u32>,
+    /// How many bytes the stored bodies have.
+    body_bytes: u64,
     /// The bytes of the last of them, which the file does not have yet.
     pending: Vec<u8>,
 }
@@ -150,13 +160,17 @@ impl Index {
     }
 
     fn insert(&mut self, entry: &Entry) {
-        let Entry { hash, position, size, checksum, .. } = *entry;
+        let Entry { hash, position, size, is_released, checksum, .. } = *entry;
+        let word = if is_released { size | RELEASED } else { size };
         let number = u32::try_from(self.slots.len()).expect("fewer blocks than 2^32");
-        self.slots.push(Slot { hash, position, size, checksum });
+        self.slots.push(Slot { hash, position, word, checksum });
+        self.body_bytes += if is_released { 0 } else { u64::from(size) };
         let slots = &mut self.slots;
         match self.table.find_mut(key(&hash), |&i| slots[i as usize].hash == hash) {
             Some(found) => {
-                slots[*found as usize].size = 0;
+                let replaced = &mut slots[*found as usize];
+                self.body_bytes -= replaced.body_size();
+                replaced.word = 0;
                 *found = number;
             }
             None => {
@@ -193,15 +207,43 @@ impl Index {
         Ok(())
     }
 
+    /// Marks the entries of some blocks as those of released bodies. The file must have them.
+    pub(crate) fn release(&mut self, file: &File, hashes: &[BlockHash]) -> io::Result<()> {
+        for hash in hashes {
+            let Some(number) = self.number(hash) else { continue };
+            let mut bytes = [0; ENTRY_SIZE];
+            file.read_exact_at(&mut bytes, file_offset(number))?;
+            let entry = Entry::from_bytes(&bytes).filter(|entry| entry.hash == *hash);
+            let entry = Entry { is_released: true, ..entry.ok_or_else(damaged)? };
+            file.write_all_at(&entry.to_bytes(), file_offset(number))?;
+            self.body_bytes -= self.slots[number].body_size();
+            self.slots[number].word |= RELEASED;
+        }
+        file.sync_data()
+    }
+
+    fn number(&self, hash: &BlockHash) -> Option<usize> {
+        let number = self.table.find(key(hash), |&i| self.slots[i as usize].hash == *hash)?;
+        Some(*number as usize)
+    }
+
+    pub(crate) fn has_released(&self) -> bool {
+        self.slots.iter().any(Slot::is_released)
+    }
+
     /// Finds a block.
     pub(crate) fn find(&self, hash: &BlockHash) -> Option<&Slot> {
-        let number = self.table.find(key(hash), |&i| self.slots[i as usize].hash == *hash)?;
-        Some(&self.slots[*number as usize])
+        self.number(hash).map(|number| &self.slots[number])
     }
 
     /// All entries, those too that a later one replaced.
     pub(crate) fn slots(&self) -> &[Slot] {
         &self.slots
+    }
+
+    /// How many bytes the stored bodies have.
+    pub(crate) const fn body_bytes(&self) -> u64 {
+        self.body_bytes
     }
 
     /// How many blocks there are.
@@ -242,7 +284,7 @@ impl Index {
         }
         let from = (first + written).saturating_sub(self.written()) * ENTRY_SIZE;
         others.copy_from_slice(&self.pending[from..][..others.len()]);
-        let entries = slots.iter().zip(bytes.as_chunks().0).filter(|(slot, _)| slot.size != 0);
+        let entries = slots.iter().zip(bytes.as_chunks().0).filter(|(slot, _)| slot.size() != 0);
         let entries = entries.map(|(slot, bytes)| {
             let entry = Entry::from_bytes(bytes).filter(|entry| entry.hash == slot.hash);
             entry.ok_or_else(damaged)
@@ -252,9 +294,24 @@ impl Index {
 }
 
 impl Slot {
+    /// The block's length in bytes; 0 if a later record took its place.
+    pub(crate) const fn size(&self) -> u32 {
+        self.word & !RELEASED
+    }
+
+    /// Whether the body was released.
+    pub(crate) const fn is_released(&self) -> bool {
+        self.word & RELEASED != 0
+    }
+
+    /// The length of the body that is stored; 0 if there is none any more.
+    fn body_size(&self) -> u64 {
+        if self.is_released() { 0 } else { self.size().into() }
+    }
+
     /// Where the record ends.
     pub(crate) fn end(&self) -> u64 {
-        self.position + PREFIX_SIZE as u64 + u64::from(self.size)
+        self.position + PREFIX_SIZE as u64 + u64::from(self.size())
     }
 }
 

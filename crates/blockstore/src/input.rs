@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use caesure_wire::Header;
 
-use crate::record::{Form, HEAD_SIZE, Next, PREFIX_SIZE, Prefix, check_block};
+use crate::record::{Form, HEAD_SIZE, Next, PREFIX_SIZE, Prefix, check_block, is_released};
 use crate::window::{BLANKS_IN_SIZE, KEY_SIZE, RecordBytes, Window};
 use crate::{Error, Magic};
 
@@ -34,6 +34,8 @@ pub struct Counts {
     pub zero_bytes: u64,
     /// All other bytes outside of records.
     pub skipped_bytes: u64,
+    /// Records whose block's body was [released](crate::BlockStore::release), which are passed over.
+    pub released: u64,
 }
 
 /// Reads block files one record after the other, in whatever form and state they are.
@@ -106,7 +108,7 @@ impl InputFile {
             return self.open_unmapped();
         }
         let file = File::open(&self.path).map_err(Error::io(&self.path))?;
-        Window::map(&file).map_err(Error::io(&self.path))
+        Window::map(&file, &self.path).map_err(Error::io(&self.path))
     }
 
     pub(crate) fn open_unmapped(&self) -> Result<Window, Error> {
@@ -233,7 +235,8 @@ impl RecordReader {
         self.foreign_end
     }
 
-    fn next_record(&mut self) -> Result<Option<Record>, Error> {
+    /// The next record, though its block's body be released.
+    pub(crate) fn next_record(&mut self) -> Result<Option<Record>, Error> {
         let Some(located) = self.locate()? else { return Ok(None) };
         let Place { file, position, .. } = located.place;
         Ok(Some(Record { file, position, bytes: self.take_block(located.place)? }))
@@ -291,9 +294,9 @@ impl RecordReader {
                 let next =
                     what_follows(rest, self.magic, key, at + (PREFIX_SIZE + prefix.size) as u64);
                 let is_last = rest.len() < HEAD_SIZE || next == Next::Blank;
+                let is_sound = |block: &[u8]| check_block(block).is_ok() || is_released(block);
                 if prefix.fits(&header, next)
-                    || check_block(&window.get(at, PREFIX_SIZE + prefix.size)?[PREFIX_SIZE..])
-                        .is_ok()
+                    || is_sound(&window.get(at, PREFIX_SIZE + prefix.size)?[PREFIX_SIZE..])
                 {
                     record = Some((prefix, Header::from_bytes(&header), is_last));
                 }
@@ -322,7 +325,13 @@ impl Iterator for RecordReader {
     type Item = Result<Record, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let item = self.next_record().transpose();
+        let mut item = self.next_record().transpose();
+        while let Some(Ok(record)) = &item
+            && is_released(record.bytes.as_ref())
+        {
+            self.counts.released += 1;
+            item = self.next_record().transpose();
+        }
         if matches!(item, Some(Err(_))) {
             self.current = self.files.len();
             self.position = 0;

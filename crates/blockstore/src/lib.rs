@@ -78,6 +78,7 @@ pub use follow::{Follow, FollowOptions, FollowPosition, FollowedBlock};
 pub use index::Entry;
 pub use input::{Counts, Record, RecordReader};
 pub use links::Change;
+pub use mapping::{MappingName, name_bus_errors};
 pub use reader::BlockReader;
 pub use scan::{Order, Progress, ScanControl, ScanOptions, ScanReport, ScannedBlock, scan};
 pub use store::{BlockStore, Cut, DamagedRecord, OpenReport};

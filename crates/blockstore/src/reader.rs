@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use caesure_wire::{BlockHash, Header};
 
 use crate::index::{Index, Slot};
-use crate::record::{Form, HEAD_SIZE, PREFIX_SIZE, Prefix, check_block};
+use crate::record::{Form, HEAD_SIZE, PREFIX_SIZE, Prefix, RELEASED, check_block, is_released};
 use crate::{Entry, Error, Fault, Magic, RecordReader};
 
 /// Reads a store, also while another process writes to it. Writes nothing and creates nothing.
@@ -97,10 +97,31 @@ impl BlockReader {
         self.len() == 0
     }
 
-    /// Returns whether a block is stored.
+    /// Returns whether a block is stored, and its body not released. A reader learns of a release
+    /// when it opens the store or reads the block.
     #[must_use]
     pub fn contains(&self, hash: &BlockHash) -> bool {
-        self.index.find(hash).is_some()
+        self.index.find(hash).is_some_and(|slot| !slot.is_released())
+    }
+
+    /// Returns whether a block was stored, and its body [released](crate::BlockStore::release) since.
+    #[must_use]
+    pub fn is_released(&self, hash: &BlockHash) -> bool {
+        self.index.find(hash).is_some_and(Slot::is_released)
+    }
+
+    /// Returns whether the body of any block was released.
+    #[must_use]
+    pub fn has_released(&self) -> bool {
+        self.index.has_released()
+    }
+
+    /// Iterates over the blocks whose bodies are stored, with their lengths in bytes, in the order of
+    /// the file.
+    pub fn bodies(&self) -> impl Iterator<Item = (BlockHash, u32)> {
+        let slots = self.index.slots().iter();
+        let stored = slots.filter(|slot| slot.size() != 0 && !slot.is_released());
+        stored.map(|slot| (slot.hash, slot.size()))
     }
 
     /// Returns the byte of `blocks.bin` at which a block's record begins.
@@ -116,7 +137,13 @@ impl BlockReader {
         self.index.written_end()
     }
 
-    /// Iterates over the blocks in the order of the file.
+    /// Returns how many bytes the blocks have whose bodies are stored.
+    #[must_use]
+    pub const fn body_bytes(&self) -> u64 {
+        self.index.body_bytes()
+    }
+
+    /// Iterates over the blocks in the order of the file, those with released bodies too.
     pub fn entries(&self) -> impl Iterator<Item = Result<Entry, Error>> {
         let entries = self.index.entries(self.index_file.as_ref());
         entries.map(|entry| entry.map_err(Error::io(&self.index_path)))
@@ -125,7 +152,7 @@ impl BlockReader {
     /// Reads a raw block, and checks that it is what was stored.
     ///
     /// # Errors
-    /// [`Error::Unknown`], [`Error::Damaged`], or when the file cannot be read.
+    /// [`Error::Unknown`], [`Error::Pruned`], [`Error::Damaged`], or when the file cannot be read.
     pub fn read(&self, hash: &BlockHash) -> Result<Vec<u8>, Error> {
         self.read_slot(self.index.find(hash).ok_or(Error::Unknown(*hash))?)
     }
@@ -140,13 +167,28 @@ impl BlockReader {
     }
 
     fn read_slot(&self, slot: &Slot) -> Result<Vec<u8>, Error> {
-        self.check_head(slot)?;
-        let mut bytes = vec![0; slot.size as usize];
-        self.read_exact(&mut bytes, slot.position + PREFIX_SIZE as u64)?;
-        if crc32fast::hash(&bytes) != slot.checksum {
-            return Err(self.damaged(slot.position, Fault::Checksum));
+        if slot.is_released() {
+            return Err(Error::Pruned(slot.hash));
         }
-        Ok(bytes)
+        self.check_head(slot)?;
+        let mut bytes = vec![0; slot.size() as usize];
+        self.read_exact(&mut bytes, slot.position + PREFIX_SIZE as u64)?;
+        if crc32fast::hash(&bytes) == slot.checksum {
+            return Ok(bytes);
+        }
+        // The writer may have released the body since the index was read, or at this moment: it
+        // writes the mark before it takes anything away.
+        match self.is_marked(slot)? {
+            true => Err(Error::Pruned(slot.hash)),
+            false => Err(self.damaged(slot.position, Fault::Checksum)),
+        }
+    }
+
+    fn is_marked(&self, slot: &Slot) -> Result<bool, Error> {
+        let mut block = [0; Header::SIZE + RELEASED.len()];
+        let block = &mut block[..(Header::SIZE + RELEASED.len()).min(slot.size() as usize)];
+        self.read_exact(block, slot.position + PREFIX_SIZE as u64)?;
+        Ok(is_released(block))
     }
 
     pub(crate) fn verify_slot(&self, slot: &Slot) -> Result<Vec<u8>, Error> {
@@ -189,7 +231,7 @@ impl BlockReader {
         let count = slots.partition_point(|slot| slot.position < len);
         let count = count - usize::from(count != 0 && len < slots[count - 1].end());
         let samples = (0..count).step_by(count.div_ceil(8).max(1)).chain(count.checked_sub(1));
-        for slot in samples.map(|i| &slots[i]).filter(|slot| slot.size != 0) {
+        for slot in samples.map(|i| &slots[i]).filter(|slot| slot.size() != 0) {
             match self.check_head(slot) {
                 Err(Error::Damaged { .. }) => return Ok(0),
                 other => other?,
@@ -203,7 +245,7 @@ impl BlockReader {
         let mut head = [0; HEAD_SIZE];
         self.read_exact(&mut head, slot.position)?;
         let (prefix, header) = head.split_at(PREFIX_SIZE);
-        if !Prefix::announces(prefix, self.magic, slot.size) {
+        if !Prefix::announces(prefix, self.magic, slot.size()) {
             return Err(self.damaged(slot.position, Fault::Prefix));
         }
         let header = Header::from_bytes(header.first_chunk().expect("a head holds a header"));
@@ -216,10 +258,11 @@ impl BlockReader {
     /// Indexes the block file in memory. It is read as a stream: a writer may cut its tail meanwhile.
     fn scan_into_memory(&mut self) -> Result<(), Error> {
         let Some(file) = open_existing(&self.blocks_path)? else { return Ok(()) };
-        for record in RecordReader::stream(&self.blocks_path, self.magic.0, file) {
-            let record = record?;
+        let mut records = RecordReader::stream(&self.blocks_path, self.magic.0, file);
+        while let Some(record) = records.next_record()? {
             if let Ok(entry) = entry_of(record.position, record.bytes.as_ref())
                 && !self.contains(&entry.hash)
+                && !(entry.is_released && self.is_released(&entry.hash))
             {
                 self.index.push(&entry);
             }
@@ -228,12 +271,16 @@ impl BlockReader {
     }
 }
 
-/// Checks a record's block and makes its entry.
+/// Checks a record's block, or what is left of it, and makes its entry.
 pub(crate) fn entry_of(position: u64, bytes: &[u8]) -> Result<Entry, Fault> {
-    let header = check_block(bytes)?;
+    let is_released = is_released(bytes);
+    let header = match bytes.first_chunk() {
+        Some(header) if is_released => Header::from_bytes(header),
+        _ => check_block(bytes)?,
+    };
     let size = u32::try_from(bytes.len()).map_err(|_| Fault::Size)?;
     let checksum = crc32fast::hash(bytes);
-    Ok(Entry { header, hash: header.hash(), position, size, checksum })
+    Ok(Entry { header, hash: header.hash(), position, size, is_released, checksum })
 }
 
 /// Opens a file for reading, if there is one.

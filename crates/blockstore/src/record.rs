@@ -13,6 +13,17 @@ pub(crate) const MIN_BLOCK_SIZE: usize = Header::SIZE + 1;
 /// The weight limit, were every byte a witness byte. Core: `MAX_BLOCK_SERIALIZED_SIZE`.
 pub(crate) const MAX_BLOCK_SIZE: usize = 4_000_000;
 
+/// What stands after the header of a block whose body was released: no block begins with no
+/// transactions, and neither does one that a crash left as zeros begin so. Zeros follow.
+pub(crate) const RELEASED: [u8; 16] = *b"\0\0\0\0released\0\0\0\0";
+
+/// Whether these are the header, which meets its own target, and what is left of a block whose body
+/// was released.
+pub(crate) fn is_released(block: &[u8]) -> bool {
+    block.get(Header::SIZE..).is_some_and(|body| body.starts_with(&RELEASED))
+        && meets_claimed_target(block)
+}
+
 /// Whose record a prefix begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {

@@ -10,7 +10,7 @@ use caesure_wire::{BlockHash, Header};
 
 use crate::input::{InputFile, Place};
 use crate::links::Links;
-use crate::record::{PREFIX_SIZE, meets_claimed_target};
+use crate::record::{PREFIX_SIZE, is_released, meets_claimed_target};
 use crate::window::Window;
 use crate::{Counts, Error, Fault, RecordReader};
 
@@ -158,7 +158,7 @@ pub struct ScanReport {
 ///
 /// # Errors
 /// [`Error::NotABlockFile`] or [`Error::OtherNetwork`] when there is no record; [`Error::NotSeekable`]
-/// for a stream; [`Error::Damaged`] when a file changes meanwhile; when a file cannot be read.
+/// for a stream; [`Error::Pruned`] when a chosen block's body is released; [`Error::Damaged`] when a file changes meanwhile; when a file cannot be read.
 ///
 /// # Panics
 /// When `work` or `sink` does.
@@ -381,6 +381,7 @@ impl Plan {
         let fault = match bytes.first_chunk().map(|header| Header::from_bytes(header).hash()) {
             _ if bytes.len() < size => Fault::Short,
             found if found != Some(hash) => Fault::Hash,
+            _ if is_released(bytes) => return Err(Error::Pruned(hash)),
             _ => {
                 let (height, is_best) = (links.height(id), links.is_best(id));
                 visit(&ScannedBlock { bytes, hash, height, is_best, path, position });

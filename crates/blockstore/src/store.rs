@@ -4,10 +4,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use caesure_wire::{BlockHash, Header};
+use rustix::fs::{FallocateFlags, fallocate};
 
-use crate::index::Index;
+use crate::index::{Index, Slot};
 use crate::reader::{BlockReader, entry_of};
-use crate::record::{PREFIX_SIZE, Prefix};
+use crate::record::{HEAD_SIZE, PREFIX_SIZE, Prefix, RELEASED};
 use crate::{Entry, Error, Fault, Record, RecordReader};
 
 /// How many records a scan indexes before it writes their entries.
@@ -155,7 +156,8 @@ impl BlockStore {
             return Err(Error::Io { path: self.reader.blocks_path.clone(), source });
         }
         let size = u32::try_from(raw.len()).map_err(|_| not_storable(Fault::Size))?;
-        let entry = Entry { header, hash: *hash, position, size, checksum: crc32fast::hash(raw) };
+        let checksum = crc32fast::hash(raw);
+        let entry = Entry { header, hash: *hash, position, size, is_released: false, checksum };
         self.end = entry.end();
         self.reader.index.push(&entry);
         Ok(position)
@@ -170,6 +172,49 @@ impl BlockStore {
             self.blocks.sync_data().map_err(Error::io(&self.reader.blocks_path))?;
         }
         self.flush_index()
+    }
+
+    /// Gives the disk back what the bodies of some blocks take: they are stored no longer, but their
+    /// headers and the places of all records are. Returns how many bytes the bodies had. Those that
+    /// are not stored, or released already, count for nothing, and so do the few that are too short.
+    ///
+    /// First a mark is written behind each header and forced to the disk, then the rest becomes a hole,
+    /// then the index says so: after a crash on the way the blocks are released or can be so again.
+    /// A page of the file remains for each.
+    ///
+    /// # Errors
+    /// When the disk refuses, or its file system has no holes.
+    pub fn release(&mut self, hashes: &[BlockHash]) -> Result<u64, Error> {
+        self.sync()?;
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        // Behind the end, where it changes nothing: nothing is marked where there can be no holes.
+        let punch = |from, len| {
+            let punched = fallocate(&self.blocks, flags, from, len);
+            punched.map_err(|error| Error::io(&self.reader.blocks_path)(error.into()))
+        };
+        punch(self.end, 1)?;
+        let (path, marked) = (&self.reader.blocks_path, (Header::SIZE + RELEASED.len()) as u64);
+        let is_stored = |hash: &&BlockHash| self.contains(hash);
+        let slots = hashes.iter().filter(is_stored).filter_map(|hash| self.reader.index.find(hash));
+        let slots: Vec<Slot> = slots.filter(|slot| marked <= slot.size().into()).copied().collect();
+        for slot in &slots {
+            let at = slot.position + HEAD_SIZE as u64;
+            self.blocks.write_all_at(&RELEASED, at).map_err(Error::io(path))?;
+        }
+        self.blocks.sync_data().map_err(Error::io(path))?;
+        let mut bytes = 0;
+        for slot in &slots {
+            let from = slot.position + PREFIX_SIZE as u64 + marked;
+            if from < slot.end() {
+                punch(from, slot.end() - from)?;
+            }
+            bytes += u64::from(slot.size());
+        }
+        self.blocks.sync_data().map_err(Error::io(path))?;
+        let released: Vec<BlockHash> = slots.iter().map(|slot| slot.hash).collect();
+        let BlockReader { index, index_path, .. } = &mut self.reader;
+        index.release(&self.index_file, &released).map_err(Error::io(index_path))?;
+        Ok(bytes)
     }
 
     /// Drops the record that begins at `position` and all behind it.
@@ -196,7 +241,7 @@ impl BlockStore {
         let mut count = self.reader.usable_entries(self.end)?;
         while let Some(last) = count.checked_sub(1) {
             match self.reader.verify_slot(&self.reader.index.slots()[last]) {
-                Ok(_) => break,
+                Ok(_) | Err(Error::Pruned(_)) => break,
                 Err(Error::Damaged { .. }) => count = last,
                 Err(error) => return Err(error),
             }
@@ -255,12 +300,16 @@ impl BlockStore {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<u64, Error> {
         let mut sound_end = self.reader.index.end();
-        while let Some(record) = records.next() {
-            let Record { position, bytes, .. } = record?;
+        while let Some(Record { position, bytes, .. }) = records.next_record()? {
             match entry_of(position, bytes.as_ref()) {
                 Ok(entry) => {
                     sound_end = entry.end();
-                    if self.contains(&entry.hash) {
+                    // A body that was stored again is behind the one that was released.
+                    let is_known = match entry.is_released {
+                        true => self.position(&entry.hash).is_some(),
+                        false => self.contains(&entry.hash),
+                    };
+                    if is_known {
                         report.duplicates += 1;
                     } else {
                         report.indexed += 1;

@@ -1,11 +1,10 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::Mmap;
-
-use crate::mapping;
+use crate::mapping::{self, Mapped};
 use crate::record::HEAD_SIZE;
 
 /// A mapped file's pages are given back in pieces of this many bytes, so that memory does not grow
@@ -28,15 +27,15 @@ pub(crate) struct Window {
 }
 
 enum Source {
-    Map(Arc<Mmap>),
+    Map(Arc<Mapped>),
     File { file: File, size: u64, buffer: Vec<u8>, start: u64 },
     Stream { stream: Box<dyn Read + Send>, buffer: Vec<u8>, start: u64 },
 }
 
 impl Window {
     /// Looks at a mapped file.
-    pub(crate) fn map(file: &File) -> io::Result<Self> {
-        Ok(Self { source: Source::Map(Arc::new(mapping::map(file)?)), key: [0; KEY_SIZE] })
+    pub(crate) fn map(file: &File, path: &Path) -> io::Result<Self> {
+        Ok(Self { source: Source::Map(Arc::new(mapping::map(file, path)?)), key: [0; KEY_SIZE] })
     }
 
     /// Looks by plain reads at the first `size` bytes of a file, which are combined with `key`,
@@ -204,7 +203,7 @@ pub struct RecordBytes(Bytes);
 
 #[derive(Clone, Debug)]
 enum Bytes {
-    Mapped { map: Arc<Mmap>, start: usize, end: usize },
+    Mapped { map: Arc<Mapped>, start: usize, end: usize },
     Owned(Vec<u8>),
 }
 

@@ -14,7 +14,7 @@ use crate::shared::Shared;
 use crate::table::{GROUP_BYTES, GROUP_SLOTS, Place, SavedGroup, Source, group_bytes};
 use crate::{BlockInfo, CHECKPOINT_INTERVAL, Error, Ledger};
 
-const MAGIC: [u8; 8] = *b"CAESUTB1";
+const MAGIC: [u8; 8] = *b"CAESUTB2";
 /// The file's head: magic 8, network magic 4, length of the trailer 4, its offset 8, its CRC-32 4, and
 /// the CRC-32 of these 4.
 const HEAD: usize = 32;
@@ -221,7 +221,7 @@ impl Ledger {
             log_len: self.checkpoint_at,
             base: self.base,
             snapshot: self.snapshot,
-            verified_fees: self.verified_fees,
+            verified_fees: shared.verified_fees(),
             root,
             later_root: root,
             window,

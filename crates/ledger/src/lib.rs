@@ -49,6 +49,7 @@ mod delta;
 mod disk;
 mod error;
 mod format;
+mod hasher;
 mod load;
 mod log;
 mod mapping;
@@ -63,10 +64,11 @@ mod tally;
 mod trim;
 mod window;
 mod world;
+mod worlds;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Release;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
@@ -81,6 +83,7 @@ pub use open::OpenReport;
 pub use tally::Tally;
 pub use window::BlockInfo;
 pub use world::{Difference, Summary, World};
+pub use worlds::Worlds;
 
 use delta::{Delta, index_txids, own_coin};
 use disk::Disk;
@@ -171,8 +174,6 @@ pub struct Ledger {
     base: BlockInfo,
     /// The hash of the set that it begins with, if that was a snapshot.
     snapshot: Option<[u8; 32]>,
-    /// Whether validation from genesis has reached the base, and the fees up to it.
-    verified_fees: Option<i64>,
     /// Where checkpoints go; none for a ledger without a folder, or a reader's.
     table_path: Option<PathBuf>,
     /// The length of the log when the last checkpoint began, and that of the checkpoint.
@@ -238,6 +239,7 @@ impl Ledger {
             spends: Spends::new(),
             extras: ArcSwap::from_pointee(Extras::default()),
             window: RwLock::new(Window::new(root)),
+            verified_fees: AtomicI64::new(0),
             dropped: Mutex::new(None),
             folder,
             sort: options.sort.max(4 << 20),
@@ -249,7 +251,6 @@ impl Ledger {
             network: [0; 4],
             base,
             snapshot: None,
-            verified_fees: Some(0),
             table_path: None,
             checkpoint_at: 0,
             checkpoint_len: 0,
@@ -459,7 +460,7 @@ impl Ledger {
         Ok(beside)
     }
 
-    /// Shows a block's world; it is the tip if it has the most work.
+    /// Shows a block's world; it is the tip if it has more work than the tip.
     ///
     /// # Errors
     /// When the log cannot be written. The block is then not committed.
@@ -492,29 +493,35 @@ impl Ledger {
         self.breaks(dropped)
     }
 
-    /// Returns the world with the most work; of two, the one that was complete first.
+    /// Makes a committed block that is held the tip, whatever its work. From then on the tip moves only
+    /// for more work than it has; after a start the most work is the tip again.
+    ///
+    /// # Errors
+    /// [`Error::NotHeld`] when the block's world is not held, or the block not committed.
+    pub fn choose(&mut self, hash: &BlockHash) -> Result<(), Error> {
+        self.check()?;
+        let mut window = self.shared.write();
+        let entry = window.find(hash).filter(|entry| entry.is_committed()).cloned();
+        window.tip = entry.ok_or_else(|| shared::not_held(hash, &window))?;
+        Ok(())
+    }
+
+    /// Returns the readers' side, which any thread can have.
+    #[must_use]
+    pub fn reader(&self) -> Worlds {
+        Worlds(Arc::clone(&self.shared))
+    }
+
+    /// As [`Worlds::tip`].
     #[must_use]
     pub fn tip(&self) -> World {
-        let tip = Arc::clone(&self.shared.read().tip);
-        self.world_of(tip)
+        self.reader().tip()
     }
 
-    /// Returns the world of a block, if it is held. Extended blocks have none before they are
-    /// committed.
+    /// As [`Worlds::world`].
     #[must_use]
     pub fn world(&self, hash: &BlockHash) -> Option<World> {
-        let entry = self.shared.find(hash).ok().filter(|entry| entry.is_committed())?;
-        Some(self.world_of(entry))
-    }
-
-    fn world_of(&self, entry: Arc<Entry>) -> World {
-        let info = self.seen(entry.info);
-        World::new(&self.shared, entry, info, self.is_verified())
-    }
-
-    /// What is said of a block: with the fees up to the base, if they are known.
-    fn seen(&self, info: BlockInfo) -> BlockInfo {
-        BlockInfo { fees: info.fees + self.verified_fees.unwrap_or(0), ..info }
+        self.reader().world(hash)
     }
 
     /// Returns whether a block's world is held, committed or not.
@@ -523,25 +530,22 @@ impl Ledger {
         self.shared.read().find(hash).is_some()
     }
 
-    /// Returns all blocks whose worlds are held, by height.
+    /// As [`Worlds::worlds`].
     #[must_use]
     pub fn worlds(&self) -> Vec<BlockInfo> {
-        let window = self.shared.read();
-        let shown = window.entries().filter(|entry| entry.is_committed());
-        by_height(shown.map(|entry| self.seen(entry.info)).collect())
+        self.reader().worlds()
     }
 
-    /// Returns the oldest block whose world is held, the ancestor of all others.
+    /// As [`Worlds::root`].
     #[must_use]
     pub fn root(&self) -> BlockInfo {
-        self.seen(self.shared.read().root.info)
+        self.reader().root()
     }
 
-    /// Returns the tips of all forks that are held, by height.
+    /// As [`Worlds::leaves`].
     #[must_use]
     pub fn leaves(&self) -> Vec<BlockInfo> {
-        let leaves = self.shared.read().leaves();
-        by_height(leaves.into_iter().map(|leaf| self.seen(leaf.info)).collect())
+        self.reader().leaves()
     }
 
     /// Returns where the set begins: the genesis block, or that of a snapshot which was loaded.
@@ -560,8 +564,8 @@ impl Ledger {
     /// Returns whether all of the set was validated from the genesis block on; false above a
     /// snapshot that validation has not yet reached.
     #[must_use]
-    pub const fn is_verified(&self) -> bool {
-        self.verified_fees.is_some()
+    pub fn is_verified(&self) -> bool {
+        self.shared.verified_fees().is_some()
     }
 
     /// Forces all committed blocks to the disk.
@@ -573,11 +577,6 @@ impl Ledger {
         let synced = self.shared.log.sync();
         self.breaks(synced)
     }
-}
-
-fn by_height(mut blocks: Vec<BlockInfo>) -> Vec<BlockInfo> {
-    blocks.sort_by_key(|info| (info.height, info.hash));
-    blocks
 }
 
 /// A secret of 16 bytes that no peer can know: places in the table depend on it, and nothing else.

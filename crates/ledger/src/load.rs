@@ -65,7 +65,7 @@ impl Ledger {
         let mut record = new_record(Kind::Verified);
         record.extend_from_slice(&fees.to_le_bytes());
         self.shared.log.append(Kind::Verified, &mut record)?;
-        self.verified_fees = Some(fees);
+        self.shared.set_verified_fees(Some(fees));
         self.sync()
     }
 }

@@ -8,17 +8,16 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use caesure_consensus::Work;
-use caesure_hash::siphash24;
 use caesure_wire::{BlockHash, DecodeError, OutPoint, Reader};
-use memmap2::Mmap;
 
 use crate::coin::{COIN_MAX, CoinView, HEAD, coins_of, read_coin};
 use crate::disk::Disk;
-use crate::mapping::{map_part, prefetch};
+use crate::hasher::Hasher;
+use crate::mapping::{Part, map_part, prefetch};
 use crate::table::{Key, Place};
 use crate::{BlockInfo, Error};
 
-const MAGIC: [u8; 8] = *b"CAESULG1";
+const MAGIC: [u8; 8] = *b"CAESULG2";
 /// The file's head: magic 8, network magic 4, secret 16, CRC-32 of these 4.
 pub(crate) const FILE_HEAD: u64 = 32;
 const HEAD_LEN: usize = 32;
@@ -141,8 +140,9 @@ pub(crate) struct Log {
     path: PathBuf,
     disk: Disk,
     secret: [u64; 2],
+    hasher: Hasher,
     len: AtomicU64,
-    parts: Box<[OnceLock<Mmap>]>,
+    parts: Box<[OnceLock<Part>]>,
 }
 
 impl Log {
@@ -210,7 +210,8 @@ impl Log {
         let (words, _) = head[12..28].as_chunks();
         let secret = [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])];
         let parts = (0..PARTS).map(|_| OnceLock::new()).collect();
-        Ok(Self { file, path, disk, secret, len: AtomicU64::new(len), parts })
+        let (hasher, len) = (Hasher::new(secret), AtomicU64::new(len));
+        Ok(Self { file, path, disk, secret, hasher, len, parts })
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -223,7 +224,7 @@ impl Log {
     }
 
     pub(crate) fn key(&self, outpoint: &OutPoint) -> Key {
-        Key(siphash24(self.secret[0], self.secret[1], &outpoint.to_bytes()))
+        self.hasher.key(outpoint)
     }
 
     pub(crate) fn damaged(&self, offset: u64) -> Error {
@@ -262,7 +263,7 @@ impl Log {
             Some(part) => part,
             None => {
                 let len = usize::try_from(PART).unwrap_or(usize::MAX) + OVERLAP;
-                let part = map_part(&self.file, at / PART * PART, len);
+                let part = map_part(&self.file, &self.path, at / PART * PART, len);
                 let part = part.map_err(Error::io(&self.path))?;
                 place.get_or_init(|| part)
             }
@@ -323,6 +324,16 @@ impl Log {
     /// Reads the head of a block's record.
     pub(crate) fn head(&self, record: &Record<'_>) -> Result<BlockHead, Error> {
         BlockHead::read(record.payload).map_err(|_| self.damaged(record.at))
+    }
+
+    /// Reads the head alone of a block's record, which is known to be there. No checksum is looked
+    /// at, so that a walk over many touches little of the file.
+    pub(crate) fn head_at(&self, at: u64) -> Result<BlockHead, Error> {
+        let bytes = self.bytes(at, PREFIX + BLOCK_HEAD)?;
+        let name = KINDS.iter().find(|(kind, _)| *kind == Kind::Block).map(|(_, name)| name);
+        let is_block = bytes.get(4..8) == name.map(|name| &name[..]);
+        let payload = bytes.get(PREFIX..).filter(|_| is_block).ok_or_else(|| self.damaged(at))?;
+        BlockHead::read(payload).map_err(|_| self.damaged(at))
     }
 
     /// Visits the coins that a record made, in the order of its transactions.

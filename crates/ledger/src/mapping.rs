@@ -5,9 +5,12 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Deref;
+use std::path::Path;
 use std::slice;
 use std::sync::atomic::AtomicU64;
 
+use caesure_blockstore::MappingName;
 use memmap2::{Advice, Mmap, MmapMut, MmapOptions, MmapRaw};
 
 /// A long array of words, all zero at first, that many threads read and one writes.
@@ -41,13 +44,29 @@ impl Words {
     }
 }
 
+/// A part of a file, mapped for reading.
+#[derive(Debug)]
+pub(crate) struct Part {
+    // Fields are dropped in this order: the name first.
+    _name: MappingName,
+    map: Mmap,
+}
+
+impl Deref for Part {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
 /// Maps a part of an append-only file for reading, beyond its present end.
-pub(crate) fn map_part(file: &File, at: u64, len: usize) -> io::Result<Mmap> {
+pub(crate) fn map_part(file: &File, path: &Path, at: u64, len: usize) -> io::Result<Part> {
     // SAFETY: the caller looks only at bytes below the length that was written, and those are never
     // changed. A file that somebody cuts ends the process with SIGBUS instead of reading on.
     let map = unsafe { MmapOptions::new().offset(at).len(len).map(file)? };
     let _ = map.advise(Advice::Random);
-    Ok(map)
+    Ok(Part { _name: MappingName::new(path, &map, at), map })
 }
 
 /// Asks for a cache line ahead of its use.

@@ -142,7 +142,8 @@ impl Ledger {
     /// Takes over a checkpoint's window.
     fn restore(&mut self, trailer: &Trailer, redo: &mut Redo) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        (self.snapshot, self.verified_fees) = (trailer.snapshot, trailer.verified_fees);
+        self.snapshot = trailer.snapshot;
+        shared.set_verified_fees(trailer.verified_fees);
         self.checkpoint_at = trailer.log_len;
         self.checkpoint_len = shared.table.groups() as u64 * crate::table::GROUP_BYTES as u64;
         redo.from = trailer.log_len;
@@ -308,7 +309,7 @@ impl Redo {
                 Kind::Base => self.base(ledger, &shared, &record)?,
                 Kind::Verified => {
                     let fees = Reader::new(record.payload).i64();
-                    ledger.verified_fees = Some(fees.map_err(|_| shared.log.damaged(at))?);
+                    shared.set_verified_fees(Some(fees.map_err(|_| shared.log.damaged(at))?));
                 }
             }
             at = record.end;
@@ -362,7 +363,8 @@ impl Redo {
             debug_assert!(beside.is_empty(), "a set has one coin an outpoint");
             at = coins.end;
         }
-        (ledger.base, ledger.snapshot, ledger.verified_fees) = (info, Some(hash), None);
+        (ledger.base, ledger.snapshot) = (info, Some(hash));
+        shared.set_verified_fees(None);
         shared.write().reset(Entry::new(info, BlockHash::ZERO, 0, NO_RECORD, None));
         shared.floor.store(record.end, Release);
         Ok(())

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     /// Coins whose place is below, in bytes, are of the root and all who stand on it.
     pub(crate) floor: AtomicU64,
     pub(crate) window: RwLock<Window>,
+    /// The fees up to the base; minus one while validation from genesis has not reached it.
+    pub(crate) verified_fees: AtomicI64,
     /// The records of blocks that were dropped since a checkpoint began.
     pub(crate) dropped: Mutex<Option<Vec<u64>>>,
     /// Where files without a name are made.
@@ -63,6 +65,15 @@ impl Shared {
         self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The fees up to the base, once validation from genesis has reached it.
+    pub(crate) fn verified_fees(&self) -> Option<i64> {
+        Some(self.verified_fees.load(Acquire)).filter(|&fees| 0 <= fees)
+    }
+
+    pub(crate) fn set_verified_fees(&self, fees: Option<i64>) {
+        self.verified_fees.store(fees.unwrap_or(-1), Release);
+    }
+
     /// The entry of a block, or an error that names the oldest world.
     pub(crate) fn find(&self, hash: &caesure_wire::BlockHash) -> Result<Arc<Entry>, Error> {
         let window = self.read();
@@ -76,36 +87,47 @@ impl Shared {
         key: Key,
         outpoint: &OutPoint,
     ) -> Result<Option<Found<'_>>, Error> {
-        let is_it =
-            |view: &CoinView<'_>| *view.txid == outpoint.txid.0 && view.vout == outpoint.vout;
         loop {
-            let extras = self.extras.load();
-            let found = self.table.find(key, |slot: Slot| {
-                let place = slot.place();
-                let view = self.log.coin(place)?;
-                if !is_it(&view) {
-                    // Bits of two keys may be alike; but a coin that does not belong here at all was
-                    // not the one that was written.
-                    let is_alike = self.log.key(&view.outpoint()).is_alike(key);
-                    return if is_alike { Ok(None) } else { Err(self.log.damaged(place * 4)) };
-                }
-                let is_there = self.is_in(entry, place, &view, slot.is_spent_somewhere());
-                Ok(is_there.then_some(Found { view, key, place }))
-            })?;
-            if found.is_some() || extras.is_empty() {
-                return Ok(found);
-            }
-            let mut found = None;
-            for &place in extras.get(&key.0).into_iter().flatten() {
-                let view = self.log.coin(place)?;
-                if is_it(&view) && self.is_in(entry, place, &view, true) {
-                    found = Some(Found { view, key, place });
-                }
-            }
-            if Arc::ptr_eq(&extras, &self.extras.load()) {
+            if let Some(found) = self.look_beside(entry, key, outpoint, &self.extras.load())? {
                 return Ok(found);
             }
         }
+    }
+
+    /// Looks with what lay beside the table at some time since the block was committed; none if that
+    /// has changed since and may matter. Coins go from there into the table and never back.
+    fn look_beside(
+        &self,
+        entry: &Entry,
+        key: Key,
+        outpoint: &OutPoint,
+        extras: &Arc<Extras>,
+    ) -> Result<Option<Option<Found<'_>>>, Error> {
+        let is_it =
+            |view: &CoinView<'_>| *view.txid == outpoint.txid.0 && view.vout == outpoint.vout;
+        let found = self.table.find(key, |slot: Slot| {
+            let place = slot.place();
+            let view = self.log.coin(place)?;
+            if !is_it(&view) {
+                // Bits of two keys may be alike; but a coin that does not belong here at all was
+                // not the one that was written.
+                let is_alike = self.log.key(&view.outpoint()).is_alike(key);
+                return if is_alike { Ok(None) } else { Err(self.log.damaged(place * 4)) };
+            }
+            let is_there = self.is_in(entry, place, &view, slot.is_spent_somewhere());
+            Ok(is_there.then_some(Found { view, key, place }))
+        })?;
+        if found.is_some() || extras.is_empty() {
+            return Ok(Some(found));
+        }
+        let mut found = None;
+        for &place in extras.get(&key.0).into_iter().flatten() {
+            let view = self.log.coin(place)?;
+            if is_it(&view) && self.is_in(entry, place, &view, true) {
+                found = Some(Found { view, key, place });
+            }
+        }
+        Ok(Arc::ptr_eq(extras, &self.extras.load()).then_some(found))
     }
 
     /// Whether a coin of the table is in a block's world.
@@ -131,6 +153,7 @@ impl Shared {
         mut visit: impl FnMut(usize, Option<Found<'a>>),
     ) -> Result<(), Error> {
         let mut keys = SmallVec::<[Key; BATCH]>::new();
+        let mut extras = self.extras.load();
         for (batch, outpoints) in outpoints.chunks(BATCH).enumerate() {
             keys.clear();
             for outpoint in outpoints {
@@ -145,7 +168,13 @@ impl Shared {
                 }
             }
             for (at, (&key, outpoint)) in keys.iter().zip(outpoints).enumerate() {
-                visit(batch * BATCH + at, self.look(entry, key, outpoint)?);
+                let found = loop {
+                    match self.look_beside(entry, key, outpoint, &extras)? {
+                        Some(found) => break found,
+                        None => extras = self.extras.load(),
+                    }
+                };
+                visit(batch * BATCH + at, found);
             }
         }
         Ok(())

@@ -118,7 +118,7 @@ impl Slot {
     }
 
     const fn is_of(word: u64, tag: u64) -> bool {
-        word != 0 && word >> (64 - TAG_BITS) == tag
+        word >> (64 - TAG_BITS) == tag && word != 0
     }
 
     const fn is_at(word: u64, tag: u64, place: Place) -> bool {
@@ -247,18 +247,23 @@ impl Table {
     }
 
     /// The segment's part that holds a group, made if there is none.
+    #[inline]
     fn segment(&self, number: usize) -> Result<(&Group, &[AtomicU64]), Error> {
-        let place = self.segments.get(number / SEGMENT_GROUPS).ok_or(Error::TableFull)?;
-        let segment = match place.get() {
+        let segment = self.segments.get(number / SEGMENT_GROUPS).and_then(OnceLock::get);
+        let segment = match segment {
             Some(segment) => segment,
-            None => {
-                let segment = self.make_segment(number / SEGMENT_GROUPS)?;
-                place.get_or_init(|| segment)
-            }
+            None => self.new_segment(number / SEGMENT_GROUPS)?,
         };
         let at = number % SEGMENT_GROUPS;
         let words = &segment.words.as_slice()[at * GROUP_SLOTS..(at + 1) * GROUP_SLOTS];
         Ok((&segment.groups[at], words))
+    }
+
+    #[cold]
+    fn new_segment(&self, index: usize) -> Result<&Segment, Error> {
+        let place = self.segments.get(index).ok_or(Error::TableFull)?;
+        let segment = self.make_segment(index)?;
+        Ok(place.get_or_init(|| segment))
     }
 
     fn make_segment(&self, index: usize) -> Result<Segment, Error> {

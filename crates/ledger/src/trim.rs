@@ -160,7 +160,10 @@ impl Ledger {
         for &at in path {
             let (head, record) = shared.log.block(at)?;
             if to.is_none() {
-                shared.write().reset(Entry::new(root.info, root.prev_block, 0, root.record, None));
+                let entry = Entry::new(root.info, root.prev_block, 0, root.record, None);
+                // Whoever takes the tip meanwhile is refused: the table changes under it.
+                entry.stop_holding();
+                shared.write().reset(entry);
             }
             shared.forget_created(&record)?;
             let spent: Vec<(Key, Place)> = shared.log.spent(&record)?.collect();

@@ -93,6 +93,11 @@ impl Entry {
         self.held.load(Acquire)
     }
 
+    /// Said before the table loses anything of the block's world.
+    pub(crate) fn stop_holding(&self) {
+        self.held.store(false, Release);
+    }
+
     pub(crate) fn is_committed(&self) -> bool {
         self.sequence.load(Relaxed) != UNCOMMITTED
     }
@@ -211,7 +216,7 @@ impl Window {
 
     /// Takes a block out. Its number is free again only when the table knows it no more.
     pub(crate) fn remove(&mut self, entry: &Entry) {
-        entry.held.store(false, Release);
+        entry.stop_holding();
         self.by_hash.remove(&entry.info.hash);
         if entry.info.hash == self.tip.info.hash {
             let best = self.committed().max_by_key(|entry| entry.rank()).cloned();
@@ -264,7 +269,7 @@ impl Window {
 
     /// Makes a child of the root the root. The number is the caller's to free.
     pub(crate) fn move_root(&mut self, to: &Arc<Entry>) {
-        self.root.held.store(false, Release);
+        self.root.stop_holding();
         self.by_hash.remove(&self.root.info.hash);
         self.root = Arc::clone(to);
     }
@@ -283,7 +288,7 @@ impl Window {
 
     /// Holds a single world again.
     pub(crate) fn reset(&mut self, root: Entry) {
-        self.entries().for_each(|entry| entry.held.store(false, Release));
+        self.entries().for_each(|entry| entry.stop_holding());
         let next_sequence = self.next_sequence;
         *self = Self::new(root);
         self.next_sequence = next_sequence;

@@ -2,6 +2,7 @@
 //! foreign files, real data, scans and followers.
 
 mod bitcoind;
+mod bus;
 mod crash;
 #[path = "../../../../node/tests/support/bitcoind.rs"]
 mod daemon;
@@ -10,6 +11,7 @@ mod follow;
 mod original;
 mod real_data;
 mod records;
+mod released;
 mod scale;
 mod scan;
 mod store;

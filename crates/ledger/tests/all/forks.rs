@@ -269,3 +269,36 @@ fn bip68_a_spend_is_final_on_the_fork_where_its_coin_is_older() {
         assert_eq!(missing, Err(Reject::BadTxnsInputsMissingorspent));
     }
 }
+
+/// Core: `PreciousBlock`, `InvalidateBlock`.
+#[test]
+fn a_chosen_tip_stays_until_a_block_has_more_work_than_it_and_a_start_forgets_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pair = Pair::open(folder.path(), 20);
+    let mut main = vec![pair.naive.genesis.hash];
+    for height in 1..10 {
+        main.push(pair.add(main[height - 1], &[], 1));
+    }
+    let rival = pair.add(main[8], &[], 1);
+    assert_eq!(pair.ledger.tip().info().hash, main[9]);
+    pair.choose(rival);
+    pair.check();
+    pair.choose(main[4]);
+    pair.check();
+    // With as much work as the chosen tip, with more, and with more than all.
+    let beside = pair.add(main[3], &[], 1);
+    assert_eq!(pair.ledger.tip().info().hash, main[4]);
+    let child = pair.add(beside, &[], 1);
+    assert_eq!(pair.ledger.tip().info().hash, child);
+    pair.check();
+    pair.ledger.checkpoint().unwrap();
+    pair.reopen(folder.path());
+    assert_eq!(pair.ledger.tip().info().hash, main[9]);
+    let pending = pair.naive.coinbase(vec![crate::naive::output(50)]);
+    let pending = pair.naive.make(main[9], vec![pending], 1);
+    pair.extend(pending);
+    for hash in [pending, BlockHash([7; 32])] {
+        let error = pair.ledger.choose(&hash).unwrap_err();
+        assert!(matches!(error, Error::NotHeld { hash: named, .. } if named == hash), "{error}");
+    }
+}

@@ -72,6 +72,8 @@ pub(crate) struct Naive {
     pub(crate) outpoints: BTreeSet<OutPoint>,
     commits: usize,
     pub(crate) counter: u32,
+    /// A tip was chosen since the last start, which then need not be the tip again.
+    pub(crate) has_chosen: bool,
 }
 
 pub(crate) fn work(number: u64) -> Work {
@@ -107,6 +109,7 @@ impl Naive {
             pending: BTreeSet::new(),
             outpoints: BTreeSet::from([OutPoint::NULL]),
             commits: 0,
+            has_chosen: false,
             counter: 0,
         }
     }
@@ -209,7 +212,9 @@ impl Naive {
         assert!(self.pending.remove(&hash));
         self.commits += 1;
         self.blocks.get_mut(&hash).unwrap().order = self.commits;
-        self.choose_tip();
+        if self.blocks[&self.now.tip].work < self.blocks[&hash].work {
+            self.now.tip = hash;
+        }
         self.trim();
         self.snapshots.push(self.now.clone());
     }
@@ -226,7 +231,15 @@ impl Naive {
             self.now.held.remove(&hash);
             self.pending.remove(&hash);
         }
-        self.choose_tip();
+        if !self.now.held.contains(&self.now.tip) {
+            self.choose_tip();
+        }
+    }
+
+    /// Makes a block the tip whatever its work.
+    pub(crate) fn choose(&mut self, hash: BlockHash) {
+        self.now.tip = hash;
+        self.has_chosen = true;
     }
 
     pub(crate) fn rewind(&mut self, hash: BlockHash) {
@@ -247,6 +260,7 @@ impl Naive {
             assert!(is_linked, "{} has no parent", info.hash);
         }
         self.choose_tip();
+        self.has_chosen = false;
         self.snapshots.push(self.now.clone());
     }
 

@@ -109,6 +109,11 @@ impl Pair {
         self.naive.discard(hash);
     }
 
+    pub(crate) fn choose(&mut self, hash: BlockHash) {
+        self.ledger.choose(&hash).unwrap();
+        self.naive.choose(hash);
+    }
+
     pub(crate) fn rewind(&mut self, hash: BlockHash) {
         self.ledger.rewind_to(&hash).unwrap();
         self.naive.rewind(hash);

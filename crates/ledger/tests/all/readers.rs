@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Scope, ScopedJoinHandle};
 
-use caesure_ledger::{Checkpointed, Error, World};
+use caesure_ledger::{Checkpointed, Error, World, Worlds};
 use caesure_wire::{BlockHash, OutPoint};
 
 use crate::naive::{Naive, Random, Set, difference, outpoint, spend};
@@ -53,6 +53,22 @@ impl Shared {
             all.pop_front();
         }
         self.outpoints.lock().unwrap().push(outpoint(&known.txs[0], 0));
+    }
+
+    /// Looks at what the readers' side shows of a ledger that changes meanwhile.
+    fn look(&self, worlds: &Worlds, seed: u64) {
+        let mut random = Random::new(seed);
+        while !self.is_over.load(Ordering::Relaxed) {
+            let blocks = [worlds.worlds(), worlds.leaves(), vec![worlds.root()]].concat();
+            let some = worlds.world(&blocks[random.below(blocks.len())].hash);
+            for world in [Some(worlds.tip()), some].into_iter().flatten() {
+                let mut total = 0;
+                let visited = world.for_each(|_, coin| total += coin.value);
+                if self.count(visited).is_some() {
+                    assert_eq!(total, world.info().total);
+                }
+            }
+        }
     }
 
     fn read(&self, seed: u64) {
@@ -118,7 +134,7 @@ impl Drop for End<'_> {
     }
 }
 
-/// Extends, forks, discards, folds and goes back, and has checkpoints written meanwhile.
+/// Extends, forks, discards, chooses tips, folds and goes back, and has checkpoints written meanwhile.
 fn write<'scope>(scope: &'scope Scope<'scope, '_>, pair: &mut Pair, shared: &Shared, blocks: u32) {
     let mut random = Random::new(5);
     let mut checkpoint: Option<ScopedJoinHandle<'scope, Checkpointed>> = None;
@@ -138,6 +154,10 @@ fn write<'scope>(scope: &'scope Scope<'scope, '_>, pair: &mut Pair, shared: &Sha
         } else {
             pair.commit(hash);
             shared.publish(pair, &hash);
+        }
+        if random.chance(5) {
+            let worlds = pair.naive.worlds();
+            pair.choose(worlds[random.below(worlds.len())].hash);
         }
         if step % 90 == 60 {
             let begun = pair.ledger.begin_checkpoint().unwrap().unwrap();
@@ -184,9 +204,12 @@ fn a_pinned_world_answers_exactly_or_is_refused_whatever_the_writer_does() {
     let shared = Shared::default();
     let blocks = cases(4000);
     std::thread::scope(|scope| {
-        let readers = [1, 2, 3].map(|seed| {
+        let readers = [1, 2, 3, 4].map(|seed| {
             let shared = &shared;
-            scope.spawn(move || shared.read(seed))
+            let worlds = pair.ledger.reader();
+            scope.spawn(
+                move || if seed < 4 { shared.read(seed) } else { shared.look(&worlds, seed) },
+            )
         });
         let end = End(&shared.is_over);
         write(scope, &mut pair, &shared, blocks);
@@ -196,4 +219,40 @@ fn a_pinned_world_answers_exactly_or_is_refused_whatever_the_writer_does() {
     let (answers, refusals) = (shared.answers.into_inner(), shared.refusals.into_inner());
     println!("{answers} exact answers and {refusals} refusals while {blocks} blocks were added");
     assert!(1000 < answers && 0 < refusals);
+}
+
+/// The way back below the root takes coins from the very world that it begins with.
+#[test]
+fn a_tip_that_is_taken_while_the_ledger_steps_back_is_refused_or_exact() {
+    let mut pair = Pair::in_memory(1);
+    let low = pair.naive.genesis.hash;
+    let worlds = pair.ledger.reader();
+    for _ in 0..cases(10) {
+        let (mut at, mut coins) = (low, Vec::new());
+        for _ in 0..20 {
+            let first = pair.naive.coinbase(vec![crate::naive::output(50); 400]);
+            coins.push(outpoint(&first, 0));
+            at = pair.naive.make(at, vec![first], 1);
+            pair.extend(at);
+            pair.commit(at);
+        }
+        let root = pair.ledger.root();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let tip = worlds.tip();
+                    if tip.info().hash == root.hash {
+                        match tip.get(&coins[root.height as usize - 1]) {
+                            Ok(coin) => assert!(coin.is_some()),
+                            Err(error) => assert!(matches!(error, Error::NotHeld { .. })),
+                        }
+                    }
+                }
+            });
+            let _end = End(&is_over);
+            pair.rewind(low);
+        });
+        assert_eq!(worlds.tip().info().hash, low);
+    }
 }

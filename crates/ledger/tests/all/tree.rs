@@ -52,6 +52,8 @@ enum Action {
     Refuse(On, u16),
     /// Commits a block again that was dropped with its fork or by a rewind.
     Redo(u16),
+    /// Makes some world's block the tip.
+    Choose(u16),
     Checkpoint,
     /// Adds blocks between a checkpoint's beginning, its writing and its end.
     SlowCheckpoint(Vec<Plan>),
@@ -102,6 +104,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => plan().prop_map(Action::Forget),
         2 => (on(), any::<u16>()).prop_map(|(on, pick)| Action::Refuse(on, pick)),
         2 => any::<u16>().prop_map(Action::Redo),
+        1 => any::<u16>().prop_map(Action::Choose),
         1 => Just(Action::Checkpoint),
         1 => prop::collection::vec(plan(), 0..12).prop_map(Action::SlowCheckpoint),
         2 => (any::<bool>(), prop::option::weighted(0.2, 1_u8..12))
@@ -217,6 +220,11 @@ impl Run<'_> {
                     self.pair.commit(*hash);
                 }
             }
+            Action::Choose(number) => {
+                let worlds = self.pair.naive.worlds();
+                let hash = worlds[usize::from(*number) % worlds.len()].hash;
+                self.pair.choose(hash);
+            }
             Action::Checkpoint => self.pair.ledger.checkpoint().unwrap(),
             Action::SlowCheckpoint(plans) => {
                 let checkpoint = self.pair.ledger.begin_checkpoint().unwrap().unwrap();
@@ -275,12 +283,16 @@ impl Run<'_> {
         // What is extended but not committed is gone.
         naive.now.held = naive.worlds().iter().map(|info| info.hash).collect();
         let before = naive.now.clone();
-        let old_horizon = naive.horizon;
+        let (old_horizon, has_chosen) = (naive.horizon, naive.has_chosen);
         naive.horizon = horizon.map_or(old_horizon, u32::from);
         self.pair.reopen(self.folder);
         // Blocks that were pending or discarded can keep more worlds alive than there were.
         let worlds = self.pair.ledger.worlds();
         self.pair.naive.adopt(&worlds);
+        if has_chosen {
+            // The most work is the tip again, and trims by its own height.
+            return self.pair.check();
+        }
         let naive = &self.pair.naive;
         assert_eq!(naive.now.tip, before.tip);
         if old_horizon <= naive.horizon {
