@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate may depend on among the others. Those above `node` may use all.
-const EDGES: [(&str, &[&str]); 8] = [
+const EDGES: [(&str, &[&str]); 9] = [
     ("hash", &[]),
     ("text", &["hash"]),
     ("wire", &["hash"]),
@@ -18,6 +18,7 @@ const EDGES: [(&str, &[&str]); 8] = [
     ("blockstore", &["wire", "hash"]),
     ("ledger", &["consensus", "blockstore", "wire", "hash"]),
     ("generate", &["consensus", "script", "wire", "hash"]),
+    ("p2p", &["consensus", "wire", "hash"]),
 ];
 
 const BANNED_NAMES: [&str; 7] =
