@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate may depend on among the others. Those above `node` may use all.
-const EDGES: [(&str, &[&str]); 9] = [
+const EDGES: [(&str, &[&str]); 10] = [
     ("hash", &[]),
     ("text", &["hash"]),
     ("wire", &["hash"]),
@@ -19,6 +19,7 @@ const EDGES: [(&str, &[&str]); 9] = [
     ("ledger", &["consensus", "blockstore", "wire", "hash"]),
     ("generate", &["consensus", "script", "wire", "hash"]),
     ("p2p", &["consensus", "wire", "hash"]),
+    ("engine", &["p2p", "consensus", "wire"]),
 ];
 
 const BANNED_NAMES: [&str; 7] =
