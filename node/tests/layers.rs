@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate may depend on among the others. Those above `node` may use all.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("hash", &[]),
     ("text", &["hash"]),
     ("wire", &["hash"]),
@@ -20,6 +20,7 @@ const EDGES: [(&str, &[&str]); 10] = [
     ("generate", &["consensus", "script", "wire", "hash"]),
     ("p2p", &["consensus", "wire", "hash"]),
     ("engine", &["p2p", "consensus", "wire"]),
+    ("http", &["engine", "p2p", "ledger", "consensus", "script", "wire", "text", "hash"]),
 ];
 
 const BANNED_NAMES: [&str; 7] =

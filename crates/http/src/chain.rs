@@ -1,0 +1,665 @@
+//! Methods about blocks, headers and the set of coins.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use caesure_consensus::{BlockContext, Coin, Deployment, HeaderId, HeaderTree, Network, Work};
+use caesure_engine::{Command, CommandError};
+use caesure_ledger::{Tally, World};
+use caesure_p2p::PeerId;
+use caesure_text::hex;
+use caesure_wire::{Block, BlockHash, Header, OutPoint, Txid};
+use serde_json::{Value, json};
+
+use crate::call::{Call, hash, not_found, unreadable};
+use crate::error::{Answer, RpcError, code, fail};
+use crate::json::{Object, Spent, amount, object, push_tx, real, script_json};
+use crate::table::{Effect, Method};
+
+/// A wait without an end is made of waits of this length.
+const LONG: Duration = Duration::from_secs(3600);
+
+pub(crate) static METHODS: [Method; 20] = [
+    method("getbestblockhash", "", getbestblockhash, "Returns the hash of the tip."),
+    method("getblockcount", "", getblockcount, "Returns the height of the tip; block 0 has 0."),
+    method(
+        "getblockhash",
+        "height:num!",
+        getblockhash,
+        "Returns the hash of the block at a height of the best chain.",
+    ),
+    method(
+        "getblockheader",
+        "blockhash:str! verbose:bool=true",
+        getblockheader,
+        "Returns a header: as an object, or in hexadecimal when not verbose.",
+    ),
+    method(
+        "getblock",
+        "blockhash:str! verbosity|verbose:num~=1",
+        getblock,
+        "Returns a block.\n\nVerbosity 0: in hexadecimal; 1: an object with the ids of its \
+         transactions; 2: with its transactions and their fees; 3: with what they spend, too.",
+    ),
+    method(
+        "getblockchaininfo",
+        "",
+        getblockchaininfo,
+        "Returns where the chain stands and how it is kept.",
+    ),
+    method("getdifficulty", "", getdifficulty, "Returns how hard the tip's target is to meet."),
+    method(
+        "getdeploymentinfo",
+        "blockhash:str=the_tip",
+        getdeploymentinfo,
+        "Returns which changes of the rules hold at a block.",
+    ),
+    Method {
+        effect: Effect::None,
+        ..method("getchaintips", "", getchaintips, "Returns the ends of all branches.")
+    },
+    method(
+        "gettxout",
+        "txid:str! n:num! include_mempool:bool=true",
+        gettxout,
+        "Returns an unspent output, or null when there is none.",
+    ),
+    method(
+        "gettxoutsetinfo",
+        "hash_type:str=hash_serialized_3 hash_or_height:any use_index:bool=true",
+        gettxoutsetinfo,
+        "Counts and hashes the unspent outputs; takes a while.\n\nhash_type: hash_serialized_3, \
+         muhash or none. hash_or_height: a block whose coins are held.",
+    ),
+    Method {
+        effect: Effect::Moves,
+        ..method(
+            "getblockfrompeer",
+            "blockhash:str! peer_id:num!",
+            getblockfrompeer,
+            "Asks a peer for a block whose header is known. It comes later, if it comes.",
+        )
+    },
+    Method {
+        effect: Effect::Moves,
+        ..method(
+            "preciousblock",
+            "blockhash:str!",
+            preciousblock,
+            "Takes a block for the first that came, of those with as much work.",
+        )
+    },
+    waits("waitfornewblock", "timeout:num=0 current_tip:str", waitfornewblock),
+    waits("waitforblock", "blockhash:str! timeout:num=0", waitforblock),
+    waits("waitforblockheight", "height:num! timeout:num=0", waitforblockheight),
+    hidden("invalidateblock", "blockhash:str!", invalidateblock, "Takes a block for invalid."),
+    hidden(
+        "reconsiderblock",
+        "blockhash:str!",
+        reconsiderblock,
+        "Forgets that a block, those before it and those on top of it were invalid.",
+    ),
+    hidden(
+        "syncwithvalidationinterfacequeue",
+        "",
+        |_| Ok(Value::Null),
+        "Waits until all that was validated is known everywhere, which it always is here.",
+    ),
+    Method {
+        category: "mining",
+        effect: Effect::Moves,
+        ..method(
+            "submitheader",
+            "hexdata:str!",
+            submitheader,
+            "Takes a header for a candidate of the chain.",
+        )
+    },
+];
+
+const fn method(
+    name: &'static str,
+    args: &'static str,
+    run: fn(&mut Call<'_>) -> Answer,
+    about: &'static str,
+) -> Method {
+    Method { category: "blockchain", name, args, effect: Effect::Reads, run, about }
+}
+
+const fn hidden(
+    name: &'static str,
+    args: &'static str,
+    run: fn(&mut Call<'_>) -> Answer,
+    about: &'static str,
+) -> Method {
+    Method { category: "hidden", effect: Effect::Moves, ..method(name, args, run, about) }
+}
+
+const fn waits(name: &'static str, args: &'static str, run: fn(&mut Call<'_>) -> Answer) -> Method {
+    let about = "Waits, for so many milliseconds or for as long as it takes when that is 0, and \
+                 returns the tip that there is then.";
+    Method { effect: Effect::Moves, ..method(name, args, run, about) }
+}
+
+/// What is said of a header, seen from a tip.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) header: Header,
+    pub(crate) hash: BlockHash,
+    pub(crate) height: u32,
+    pub(crate) confirmations: i64,
+    median_time: u32,
+    work: Work,
+    next: Option<BlockHash>,
+}
+
+impl Place {
+    /// Core: `ComputeNextBlockAndDepth`.
+    fn new(tree: &HeaderTree, id: HeaderId, tip: &BlockHash) -> Option<Self> {
+        let tip = tree.find(tip)?;
+        let height = tree.height(id);
+        let next = tree.ancestor(tip, height + 1).filter(|next| tree.parent(*next) == Some(id));
+        let is_on_chain = next.is_some() || id == tip;
+        let depth = i64::from(tree.height(tip)) - i64::from(height) + 1;
+        Some(Self {
+            header: tree.header(id),
+            hash: tree.hash(id),
+            height,
+            confirmations: if is_on_chain { depth } else { -1 },
+            median_time: tree.median_time_past(id),
+            work: tree.chain_work(id),
+            next: next.map(|next| tree.hash(next)),
+        })
+    }
+
+    /// Core: `blockheaderToJSON`.
+    fn to_json(&self, tx_count: usize) -> Object {
+        let Header { version, merkle_root, time, bits, nonce, prev_block } = self.header;
+        let mut fields = object(json!({
+            "hash": self.hash.to_string(),
+            "confirmations": self.confirmations,
+            "height": self.height,
+            "version": version,
+            "versionHex": format!("{version:08x}"),
+            "merkleroot": merkle_root.to_string(),
+            "time": time,
+            "mediantime": self.median_time,
+            "nonce": nonce,
+            "bits": format!("{bits:08x}"),
+            "target": target(bits),
+            "difficulty": real(difficulty(bits)),
+            "chainwork": self.work.to_string(),
+            "nTx": tx_count,
+        }));
+        if 0 < self.height {
+            fields.insert("previousblockhash".into(), prev_block.to_string().into());
+        }
+        if let Some(next) = self.next {
+            fields.insert("nextblockhash".into(), next.to_string().into());
+        }
+        fields
+    }
+}
+
+/// The target of compact bits, in 64 digits. Core: `GetTarget`.
+fn target(bits: u32) -> String {
+    let mut bytes = [0; 32];
+    for (index, byte) in bits.to_be_bytes()[1..].iter().enumerate() {
+        // The mantissa ends so many bytes before the end.
+        let at = 32 + index as i64 - i64::from(bits >> 24);
+        if let Some(place) = usize::try_from(at).ok().and_then(|at| bytes.get_mut(at)) {
+            *place = *byte;
+        }
+    }
+    hex::encode(&bytes)
+}
+
+/// Core: `GetDifficulty`.
+fn difficulty(bits: u32) -> f64 {
+    let exponent = bits >> 24;
+    let mut difficulty = f64::from(0xffff) / f64::from(bits & 0x00ff_ffff);
+    for _ in exponent..29 {
+        difficulty *= 256.0;
+    }
+    for _ in 29..exponent {
+        difficulty /= 256.0;
+    }
+    difficulty
+}
+
+impl Call<'_> {
+    /// Returns the place of a block, seen from the world that is read.
+    pub(crate) fn place(&mut self, hash: BlockHash) -> Result<Place, RpcError> {
+        let tip = self.world()?.info().hash;
+        let place = self.tree(move |tree| Place::new(tree, tree.find(&hash)?, &tip))?;
+        place.map_or_else(not_found, Ok)
+    }
+
+    /// Returns the place of the world's own block.
+    fn tip(&mut self) -> Result<Place, RpcError> {
+        let hash = self.world()?.info().hash;
+        self.place(hash)
+    }
+
+    /// Returns a stored block, or says why there is none. Core: `CheckBlockDataAvailability`.
+    pub(crate) fn block(&self, hash: &BlockHash) -> Result<Block<Vec<u8>>, RpcError> {
+        let bytes = self.backend.read_block(hash).map_err(unreadable)?;
+        let Some(bytes) = bytes else {
+            let hash = *hash;
+            let is_pruned = self.look(move |engine, _| {
+                let sync = engine.sync();
+                sync.tree().find(&hash).is_some_and(|id| sync.block_state(id).has_body)
+            })?;
+            let why = if is_pruned { "pruned data" } else { "not fully downloaded" };
+            return fail(code::MISC_ERROR, format!("Block not available ({why})"));
+        };
+        Block::parse(bytes).map_err(unreadable)
+    }
+
+    /// Returns the coins that a block's transactions spend, but for the first transaction's, which
+    /// spends none: a list for each. None when nothing is known of it.
+    pub(crate) fn spent(
+        &self,
+        block: &Block<Vec<u8>>,
+        height: u32,
+    ) -> Result<Option<Vec<Vec<Coin>>>, RpcError> {
+        let coins = self.backend.worlds().spent(&block.hash(), height).map_err(unreadable)?;
+        let Some(coins) = coins else { return Ok(None) };
+        let mut coins = coins.into_iter();
+        let txids = block.txids();
+        let mut made = BTreeMap::new();
+        let mut lists = vec![Vec::new()];
+        for (index, (tx, txid)) in block.txs().zip(&txids).enumerate() {
+            if 0 < index {
+                let own = tx.inputs().map(|input| own_coin(block, &made, input.prevout, height));
+                let list: Option<Vec<Coin>> = own.map(|own| own.or_else(|| coins.next())).collect();
+                let Some(list) = list else { return Ok(None) };
+                lists.push(list);
+            }
+            made.insert(*txid, index);
+        }
+        Ok(Some(lists))
+    }
+}
+
+/// The output of an earlier transaction of the same block.
+fn own_coin(
+    block: &Block<Vec<u8>>,
+    made: &BTreeMap<Txid, usize>,
+    outpoint: OutPoint,
+    height: u32,
+) -> Option<Coin> {
+    let index = *made.get(&outpoint.txid)?;
+    let tx = block.tx(index);
+    let vout = usize::try_from(outpoint.vout).ok().filter(|vout| *vout < tx.output_count())?;
+    Coin::from_output(&tx.output(vout), height, index == 0)
+}
+
+fn getbestblockhash(call: &mut Call<'_>) -> Answer {
+    Ok(call.world()?.info().hash.to_string().into())
+}
+
+fn getblockcount(call: &mut Call<'_>) -> Answer {
+    Ok(call.world()?.info().height.into())
+}
+
+fn getblockhash(call: &mut Call<'_>) -> Answer {
+    let tip = call.world()?.info().hash;
+    let height: i32 = call.int(0)?;
+    let found = call.tree(move |tree| {
+        let id = tree.ancestor(tree.find(&tip)?, u32::try_from(height).ok()?)?;
+        Some(tree.hash(id).to_string())
+    })?;
+    found.map_or_else(
+        || fail(code::INVALID_PARAMETER, "Block height out of range"),
+        |hash| Ok(hash.into()),
+    )
+}
+
+fn getblockheader(call: &mut Call<'_>) -> Answer {
+    let hash = call.hash(0, "hash")?;
+    let place = call.place(hash)?;
+    if !call.flag_or(1, true)? {
+        return Ok(hex::encode(&place.header.to_bytes()).into());
+    }
+    let bytes = call.backend.read_block(&hash).map_err(unreadable)?;
+    let count = bytes.and_then(|bytes| {
+        caesure_wire::Reader::new(bytes.get(Header::SIZE..)?).compact_size().ok()
+    });
+    Ok(place.to_json(count.unwrap_or(0)).into())
+}
+
+fn getblock(call: &mut Call<'_>) -> Answer {
+    let hash = call.hash(0, "blockhash")?;
+    let verbosity = call.verbosity(1, 1)?;
+    let place = call.place(hash)?;
+    let block = call.block(&hash)?;
+    if verbosity <= 0 {
+        return Ok(hex::encode(block.bytes()).into());
+    }
+    let mut fields = place.to_json(block.tx_count());
+    fields.insert("strippedsize".into(), block.stripped_size().into());
+    fields.insert("size".into(), block.bytes().len().into());
+    fields.insert("weight".into(), block.weight().into());
+    fields.insert("coinbase_tx".into(), coinbase_json(&block));
+    let txs: Value = if verbosity == 1 {
+        block.txids().iter().map(ToString::to_string).collect()
+    } else {
+        let spent = call.spent(&block, place.height)?;
+        let prefixes = call.params()?.address_prefixes;
+        let txs = block.txs().enumerate().map(|(index, tx)| {
+            let coins = spent.as_ref().and_then(|lists| lists.get(index)).filter(|_| 0 < index);
+            let spent = coins.map_or(Spent::Unknown, |coins| match verbosity {
+                2 => Spent::Fee(coins),
+                _ => Spent::Prevouts(coins),
+            });
+            let mut fields = Object::new();
+            push_tx(&mut fields, &tx.to_owned(), &prefixes, spent, true);
+            Value::from(fields)
+        });
+        txs.collect()
+    };
+    fields.insert("tx".into(), txs);
+    Ok(fields.into())
+}
+
+/// Core: `coinbaseTxToJSON`.
+fn coinbase_json(block: &Block<Vec<u8>>) -> Value {
+    let tx = block.tx(0);
+    let input = tx.input(0);
+    let mut fields = object(json!({
+        "version": tx.version(),
+        "locktime": tx.lock_time(),
+        "sequence": input.sequence,
+        "coinbase": hex::encode(input.script_sig),
+    }));
+    if let Some(item) = tx.witness(0).next() {
+        fields.insert("witness".into(), hex::encode(item).into());
+    }
+    fields.into()
+}
+
+/// Core's name of a network. Core: `ChainTypeToString`.
+pub(crate) fn chain_name(network: Network) -> &'static str {
+    if network == Network::Testnet3 { "test" } else { network.name() }
+}
+
+fn getblockchaininfo(call: &mut Call<'_>) -> Answer {
+    let tip = call.tip()?;
+    let params = call.params()?;
+    let (headers, is_initial, pruned, now) = call.look(|engine, now| {
+        let sync = engine.sync();
+        let best = sync.tree().height(sync.tree().best());
+        (best, sync.is_initial_download(), sync.pruned_height(), now.unix)
+    })?;
+    let bits = tip.header.bits;
+    let mut fields = object(json!({
+        "chain": chain_name(params.network),
+        "blocks": tip.height,
+        "headers": headers,
+        "bestblockhash": tip.hash.to_string(),
+        "bits": format!("{bits:08x}"),
+        "target": target(bits),
+        "difficulty": real(difficulty(bits)),
+        "time": tip.header.time,
+        "mediantime": tip.median_time,
+        "verificationprogress": real(progress(&tip, headers, now, params.pow_target_spacing)),
+        "initialblockdownload": is_initial,
+        "chainwork": tip.work.to_string(),
+        "size_on_disk": call.backend.disk_use(),
+        "pruned": call.backend.about().prune_target.is_some(),
+    }));
+    if let Some(target) = call.backend.about().prune_target {
+        fields.insert("pruneheight".into(), pruned.map_or(0, |height| height + 1).into());
+        fields.insert("automatic_pruning".into(), true.into());
+        fields.insert("prune_target_size".into(), target.into());
+    }
+    if let Some(challenge) = params.signet_challenge {
+        fields.insert("signet_challenge".into(), hex::encode(&challenge).into());
+    }
+    fields.insert("warnings".into(), json!([]));
+    Ok(fields.into())
+}
+
+/// The part of the blocks that is validated, counting those that must have been found since the
+/// last that is known. Core counts transactions.
+fn progress(tip: &Place, headers: u32, now: u64, spacing: u32) -> f64 {
+    let to_come = now.saturating_sub(tip.header.time.into()) / u64::from(spacing.max(1));
+    let to_come = u32::try_from(to_come).unwrap_or(u32::MAX);
+    let total = headers.max(tip.height.saturating_add(to_come));
+    let is_near = tip.height == headers && to_come < 12;
+    if is_near { 1.0 } else { f64::from(tip.height) / f64::from(total.max(1)) }
+}
+
+fn getdifficulty(call: &mut Call<'_>) -> Answer {
+    Ok(real(difficulty(call.tip()?.header.bits)))
+}
+
+fn getdeploymentinfo(call: &mut Call<'_>) -> Answer {
+    const NAMES: [(Deployment, &str); 5] = [
+        (Deployment::HeightInCoinbase, "bip34"),
+        (Deployment::DerSig, "bip66"),
+        (Deployment::Cltv, "bip65"),
+        (Deployment::Csv, "csv"),
+        (Deployment::Segwit, "segwit"),
+    ];
+    let block =
+        if call.arg(0).is_null() { call.world()?.info().hash } else { call.hash(0, "blockhash")? };
+    let id = call.known(block)?;
+    call.tree(move |tree| {
+        let params = tree.params();
+        let height = tree.height(id);
+        let flags = BlockContext::new(params, tree, id).flags.to_string();
+        let mut flags: Vec<&str> = flags.split(',').filter(|flag| *flag != "NONE").collect();
+        flags.sort_unstable();
+        let mut deployments = Object::new();
+        for (deployment, name) in NAMES {
+            let entry = json!({
+                "type": "buried",
+                "active": params.is_active(deployment, height + 1),
+                "height": params.activation_heights[deployment as usize],
+            });
+            deployments.insert(name.into(), entry);
+        }
+        json!({
+            "hash": block.to_string(),
+            "height": height,
+            "script_flags": flags,
+            "deployments": deployments,
+        })
+    })
+}
+
+fn getchaintips(call: &mut Call<'_>) -> Answer {
+    let tips = call.look(|engine, _| engine.sync().chain_tips())?;
+    let tips = tips.iter().map(|tip| {
+        json!({
+            "height": tip.height,
+            "hash": tip.hash.to_string(),
+            "branchlen": tip.branch_len,
+            "status": tip.status.name(),
+        })
+    });
+    Ok(tips.collect())
+}
+
+fn gettxout(call: &mut Call<'_>) -> Answer {
+    let outpoint = OutPoint { txid: Txid(call.hash(0, "txid")?.0), vout: call.int(1)? };
+    call.flag_or(2, true)?;
+    let world = call.world()?;
+    let Some(coin) = world.get(&outpoint).map_err(unreadable)? else { return Ok(Value::Null) };
+    let prefixes = call.params()?.address_prefixes;
+    Ok(json!({
+        "bestblock": world.info().hash.to_string(),
+        "confirmations": world.info().height - coin.height + 1,
+        "value": amount(coin.value),
+        "scriptPubKey": script_json(&coin.script_pubkey, &prefixes, true, None),
+        "coinbase": coin.is_coinbase,
+    }))
+}
+
+fn gettxoutsetinfo(call: &mut Call<'_>) -> Answer {
+    let kind = call.text_or(0, "hash_serialized_3").to_owned();
+    if !["hash_serialized_3", "muhash", "none"].contains(&&*kind) {
+        let text = format!("'{kind}' is not a valid hash_type");
+        return fail(code::INVALID_PARAMETER, text);
+    }
+    match call.arg(1).clone() {
+        Value::Null => {}
+        at @ Value::Number(_) => {
+            let height: i32 = call.int(1)?;
+            let tip = call.world()?.info().height;
+            if height < 0 {
+                let text = format!("Target block height {height} is negative");
+                return fail(code::INVALID_PARAMETER, text);
+            }
+            if tip < height.unsigned_abs() {
+                let text = format!("Target block height {height} after current tip {tip}");
+                return fail(code::INVALID_PARAMETER, text);
+            }
+            call.at = Some(at);
+        }
+        at => {
+            hash(&at, "hash_or_height")?;
+            call.at = Some(at);
+        }
+    }
+    let world = call.world()?;
+    let mut tally = if kind == "muhash" { Tally::default() } else { Tally::without_muhash() };
+    world.for_each(|outpoint, coin| tally.push(outpoint, coin)).map_err(unreadable)?;
+    let summary = tally.finish();
+    let mut fields = object(json!({
+        "height": world.info().height,
+        "bestblock": world.info().hash.to_string(),
+        "txouts": summary.txouts,
+        "bogosize": summary.bogosize,
+    }));
+    match &*kind {
+        "muhash" => {
+            fields.insert("muhash".into(), BlockHash(summary.muhash).to_string().into());
+        }
+        "none" => {}
+        kind => {
+            let hash = BlockHash(summary.hash_serialized_3).to_string();
+            fields.insert(kind.into(), hash.into());
+        }
+    }
+    let log = call.backend.about().folder.join("ledger.log");
+    let disk_size = std::fs::metadata(log).map_or(0, |it| it.len());
+    fields.insert("total_amount".into(), amount(summary.total_amount));
+    fields.insert("transactions".into(), summary.transactions.into());
+    fields.insert("disk_size".into(), disk_size.into());
+    Ok(fields.into())
+}
+
+fn getblockfrompeer(call: &mut Call<'_>) -> Answer {
+    let hash = call.hash(0, "blockhash")?;
+    let peer: i64 = call.int(1)?;
+    // No peer has a negative number.
+    let peer = PeerId(u64::try_from(peer).unwrap_or(u64::MAX));
+    let asked = call.backend.command(Command::GetBlockFromPeer { hash, peer });
+    asked.map_or_else(|error| fail(code::MISC_ERROR, text_of(error)), |()| Ok(json!({})))
+}
+
+/// The sentence of a command's error.
+pub(crate) fn text_of(error: CommandError) -> String {
+    match error {
+        CommandError::NotFound(text)
+        | CommandError::Duplicate(text)
+        | CommandError::Refused(text) => text,
+    }
+}
+
+fn preciousblock(call: &mut Call<'_>) -> Answer {
+    mark(call, Command::Precious)
+}
+
+fn invalidateblock(call: &mut Call<'_>) -> Answer {
+    mark(call, Command::Invalidate)
+}
+
+fn reconsiderblock(call: &mut Call<'_>) -> Answer {
+    mark(call, Command::Reconsider)
+}
+
+fn mark(call: &mut Call<'_>, command: fn(BlockHash) -> Command) -> Answer {
+    let hash = call.hash(0, "blockhash")?;
+    call.known(hash)?;
+    let done = call.backend.command(command(hash));
+    done.map_or_else(|error| fail(code::DATABASE_ERROR, text_of(error)), |()| Ok(Value::Null))
+}
+
+fn waitfornewblock(call: &mut Call<'_>) -> Answer {
+    let first = match call.arg(1) {
+        Value::Null => call.backend.worlds().tip().info().hash,
+        _ => call.hash(1, "current_tip")?,
+    };
+    wait(call, 0, move |tip| tip.info().hash != first)
+}
+
+fn waitforblock(call: &mut Call<'_>) -> Answer {
+    let wanted = call.hash(0, "blockhash")?;
+    wait(call, 1, move |tip| tip.info().hash == wanted)
+}
+
+fn waitforblockheight(call: &mut Call<'_>) -> Answer {
+    let wanted: i32 = call.int(0)?;
+    wait(call, 1, move |tip| i64::from(wanted) <= tip.info().height.into())
+}
+
+/// Waits until the tip is what it should be; the argument at `timeout` is the milliseconds.
+fn wait(call: &Call<'_>, timeout: usize, is_it: impl Fn(&World) -> bool) -> Answer {
+    let timeout: i32 = call.int_or(timeout, 0)?;
+    let Ok(timeout) = u64::try_from(timeout) else {
+        return fail(code::MISC_ERROR, "Negative timeout");
+    };
+    let now = || call.look(|_, now| now.mono);
+    let deadline =
+        (0 < timeout).then(|| Ok(now()? + Duration::from_millis(timeout))).transpose()?;
+    let mut tip = call.backend.worlds().tip();
+    while !is_it(&tip) && !call.backend.is_stopping() {
+        let left = match deadline {
+            None => LONG,
+            Some(deadline) => deadline.saturating_sub(now()?),
+        };
+        if left.is_zero() {
+            break;
+        }
+        let hash = call.backend.wait_for_tip(tip.info().hash, left);
+        let worlds = call.backend.worlds();
+        tip = worlds.world(&hash).unwrap_or_else(|| worlds.tip());
+    }
+    Ok(json!({ "hash": tip.info().hash.to_string(), "height": tip.info().height }))
+}
+
+fn submitheader(call: &mut Call<'_>) -> Answer {
+    let bytes = hex::decode(call.text(0)?).unwrap_or_default();
+    let Ok(bytes) = <&[u8; Header::SIZE]>::try_from(&bytes[..]) else {
+        return fail(code::DESERIALIZATION_ERROR, "Block header decode failed");
+    };
+    let header = Header::from_bytes(bytes);
+    let parent = header.prev_block;
+    if !call.tree(move |tree| tree.find(&parent).is_some())? {
+        let text = format!("Must submit previous header ({parent}) first");
+        return fail(code::VERIFY_ERROR, text);
+    }
+    let taken = call.backend.command(Command::SubmitHeader(header));
+    taken.map_or_else(|error| fail(code::VERIFY_ERROR, text_of(error)), |()| Ok(Value::Null))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn target_and_difficulty_are_those_of_core() {
+        let target_of = |bits, expected: &str| assert_eq!(target(bits), expected);
+        target_of(0x1d00_ffff, &format!("{:0<64}", "00000000ffff"));
+        target_of(0x207f_ffff, &format!("{:0<64}", "7fffff"));
+        target_of(0x0100_3456, &"0".repeat(64));
+        target_of(0x0312_3456, &format!("{:0>64}", "123456"));
+        assert_eq!(real(difficulty(0x1d00_ffff)).to_string(), "1");
+        assert_eq!(real(difficulty(0x207f_ffff)).to_string(), "4.656542373906925e-10");
+        assert_eq!(real(difficulty(0x1702_3a04)).to_string(), "126411437451912.2");
+    }
+}

@@ -1,0 +1,258 @@
+//! A node in memory.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use caesure_consensus::{
+    BlockContext, HeaderTree, Network, Params, Reject, check_block, check_block_context,
+    connect_block, verify_tx_scripts,
+};
+use caesure_engine::{
+    ChainEvent, ChainRequest, Command, CommandError, Engine, EngineOptions, Input, Output,
+};
+use caesure_http::{About, Backend, Look};
+use caesure_ledger::{Ledger, Sums, Worlds, genesis_info};
+use caesure_p2p::{BlockState, NetworkOptions, Now, SavedFiles, SyncOptions};
+use caesure_wire::{Block, BlockHash};
+
+/// The time of the clock until a test sets it.
+pub(crate) const START: u64 = 1_700_000_000;
+
+pub(crate) struct Node {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+    worlds: Worlds,
+    about: About,
+    is_stopping: AtomicBool,
+    mock: AtomicU64,
+    mono: AtomicU64,
+}
+
+struct Inner {
+    engine: Engine,
+    ledger: Ledger,
+    params: Params,
+    blocks: BTreeMap<BlockHash, Vec<u8>>,
+    replies: BTreeMap<u64, Result<(), CommandError>>,
+    next_id: u64,
+}
+
+impl Node {
+    pub(crate) fn new(horizon: u32) -> Arc<Self> {
+        let params = Params::new(Network::Regtest);
+        let tree = HeaderTree::new(&params);
+        let ledger = Ledger::in_memory(genesis_info(&params, &tree), horizon);
+        let worlds = ledger.reader();
+        let mut network = NetworkOptions::new(params.clone());
+        (network.outbound, network.only_connect, network.services) = (0, true, 9 | 1 << 10);
+        let options = EngineOptions {
+            network,
+            sync: SyncOptions {
+                params: params.clone(),
+                minimum_chain_work: params.minimum_chain_work,
+                blocks_only: false,
+                relays_before_tip: false,
+                pruned: false,
+            },
+            saved: SavedFiles::default(),
+            tree,
+            states: vec![BlockState { has_body: true, is_connected: true }],
+            tip: HeaderTree::GENESIS,
+            seed: [1; 32],
+        };
+        let engine = Engine::new(options, Now { mono: Duration::ZERO, unix: START });
+        let genesis = (params.genesis_hash, params.genesis_block());
+        let inner = Inner {
+            engine,
+            ledger,
+            params,
+            blocks: BTreeMap::from([genesis]),
+            replies: BTreeMap::new(),
+            next_id: 0,
+        };
+        Arc::new(Self {
+            inner: Mutex::new(inner),
+            changed: Condvar::new(),
+            worlds,
+            about: About {
+                folder: PathBuf::from("/nowhere"),
+                log_file: None,
+                started: Duration::ZERO,
+                user_agent: "/Caesure:0.1.0/".into(),
+                version: 100,
+                prune_target: None,
+                relays_txs: true,
+                proxy: None,
+            },
+            is_stopping: AtomicBool::new(false),
+            mock: AtomicU64::new(0),
+            mono: AtomicU64::new(1),
+        })
+    }
+
+    fn now(&self) -> Now {
+        let mono = Duration::from_millis(self.mono.fetch_add(1, Ordering::Relaxed));
+        let mock = self.mock.load(Ordering::Relaxed);
+        Now { mono, unix: if mock == 0 { START } else { mock } }
+    }
+}
+
+impl Inner {
+    fn settle(&mut self, input: Input, now: Now) {
+        self.engine.handle(input, now);
+        while let Some(output) = self.engine.poll(now) {
+            match output {
+                Output::Chain(request) => self.request(request, now),
+                Output::Reply { id, answer } => {
+                    self.replies.insert(id, answer);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn tell(&mut self, event: ChainEvent, now: Now) {
+        self.settle(Input::Chain(event), now);
+    }
+
+    fn request(&mut self, request: ChainRequest, now: Now) {
+        let done = |id| ChainEvent::Done { id, result: Ok(()) };
+        match request {
+            ChainRequest::Headers(_) => {}
+            ChainRequest::Block { hash, bytes } => {
+                if let Err(error) = self.block(hash, &bytes, now) {
+                    let (reason, class) = (error.reason().to_owned(), error.class());
+                    self.tell(ChainEvent::Refused { hash, reason, class }, now);
+                }
+            }
+            ChainRequest::Read { ticket, hash } => {
+                let block = self.blocks.get(&hash).cloned().map(Arc::new);
+                self.tell(ChainEvent::Read { ticket, block }, now);
+            }
+            ChainRequest::Precious { id, hash } => {
+                let chosen = self.ledger.choose(&hash);
+                assert!(chosen.is_ok(), "a test asks for blocks that are held");
+                self.tell(ChainEvent::Tip { hash }, now);
+                self.tell(done(id), now);
+            }
+            ChainRequest::Invalidate { id, hash } => {
+                let block = Block::parse(&self.blocks[&hash][..]).unwrap();
+                let parent = block.header().prev_block;
+                self.ledger.choose(&parent).unwrap();
+                self.tell(ChainEvent::Tip { hash: parent }, now);
+                self.tell(done(id), now);
+            }
+            ChainRequest::Reconsider { id, hash } => {
+                self.ledger.choose(&hash).unwrap();
+                self.tell(ChainEvent::Tip { hash }, now);
+                self.tell(done(id), now);
+            }
+        }
+    }
+
+    /// Checks a block in all ways and connects it.
+    fn block(&mut self, hash: BlockHash, bytes: &[u8], now: Now) -> Result<(), Reject> {
+        let block = Block::parse(bytes).unwrap();
+        let txids = check_block(&block, &self.params)?;
+        let tree = self.engine.sync().tree();
+        let id = tree.find(&hash).unwrap();
+        let (work, context) = (tree.chain_work(id), BlockContext::new(&self.params, tree, id));
+        check_block_context(&block, &context, &txids)?;
+        self.blocks.insert(hash, bytes.to_vec());
+        self.tell(ChainEvent::Stored { hash }, now);
+        let resolved = self.ledger.resolve(&block, &txids, context.checks_bip30).unwrap();
+        let Some(resolved) = resolved else { return Ok(()) };
+        let totals = connect_block(
+            &block,
+            &context,
+            &self.params,
+            self.engine.sync().tree(),
+            &resolved.prevouts,
+            resolved.overwrites,
+        )?;
+        let mut rest = &resolved.prevouts[..];
+        for tx in block.txs().skip(1) {
+            let (spent, after) = rest.split_at(tx.input_count());
+            rest = after;
+            let verified = verify_tx_scripts(tx, spent, context.flags);
+            verified.map_err(|(_, error)| Reject::BlockScriptVerifyFlagFailed(error))?;
+        }
+        let sums = Sums { chain_work: work, fees: totals.fees, subsidy: totals.subsidy };
+        let before = self.ledger.tip().info().hash;
+        self.ledger.extend(&block, &txids, &resolved, sums).unwrap();
+        self.ledger.commit(&hash).unwrap();
+        self.tell(ChainEvent::Connected { hash }, now);
+        let tip = self.ledger.tip().info().hash;
+        if tip != before {
+            self.tell(ChainEvent::Tip { hash: tip }, now);
+        }
+        Ok(())
+    }
+}
+
+impl Backend for Node {
+    fn query(&self, look: Look) {
+        look(&self.inner.lock().unwrap().engine, self.now());
+    }
+
+    fn command(&self, command: Command) -> Result<(), CommandError> {
+        let mut inner = self.inner.lock().unwrap();
+        let id = inner.next_id;
+        inner.next_id += 1;
+        inner.settle(Input::Command { id, command }, self.now());
+        self.changed.notify_all();
+        inner.replies.remove(&id).expect("each command is answered at once")
+    }
+
+    fn worlds(&self) -> Worlds {
+        self.worlds.clone()
+    }
+
+    fn read_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.inner.lock().unwrap().blocks.get(hash).cloned())
+    }
+
+    fn wait_for_tip(&self, last: BlockHash, timeout: Duration) -> BlockHash {
+        let mut inner = self.inner.lock().unwrap();
+        let tip = || self.worlds.tip().info().hash;
+        // The node's time goes on by a millisecond with each question.
+        let mut left = timeout.min(Duration::from_secs(60));
+        while tip() == last && !self.is_stopping() && !left.is_zero() {
+            let step = left.min(Duration::from_millis(5));
+            inner = self.changed.wait_timeout(inner, step).unwrap().0;
+            self.mono.fetch_add(u64::try_from(step.as_millis()).unwrap(), Ordering::Relaxed);
+            left -= step;
+        }
+        tip()
+    }
+
+    fn set_mock_time(&self, unix: u64) {
+        self.mock.store(unix, Ordering::Relaxed);
+    }
+
+    fn run_scheduler(&self, forward: Duration) {
+        let millis = u64::try_from(forward.as_millis()).unwrap();
+        self.mono.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        self.changed.notify_all();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn disk_use(&self) -> u64 {
+        let inner = self.inner.lock().unwrap();
+        inner.blocks.values().map(|block| block.len() as u64 + 8).sum()
+    }
+}
