@@ -1,8 +1,10 @@
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use caesure_consensus::{Network, Params};
+use caesure_consensus::{Network, Params, Work};
 use caesure_generate::Profile;
-use caesure_wire::{BlockHash, ParseHashError};
+use caesure_wire::{BlockHash, Endpoint, ParseHashError};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
@@ -29,7 +31,19 @@ const PROFILES: &[(&str, Profile)] = &[
 /// Versions of files of whole sets.
 const FORMATS: &[(&str, u8)] = &[("v2", 2), ("v3", 3)];
 
-/// A Bitcoin full node: imports, validates and shows the chain.
+/// A Bitcoin full node. Without a subcommand it runs: it finds peers, validates the chain and serves it.
+#[derive(Debug, Parser)]
+#[command(name = "caesure", version)]
+pub(crate) struct Program {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) run: Run,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// A Bitcoin full node: a subcommand, which takes none of the running node's options.
 #[derive(Debug, Parser)]
 #[command(name = "caesure", version, subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -111,6 +125,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Utxo,
     },
+    /// Asks a running node, with the options and output of bitcoin-cli
+    Cli {
+        /// Options of bitcoin-cli, the method, its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -179,8 +199,9 @@ pub(crate) struct Validation {
     pub(crate) horizon: u32,
     /// A block whose ancestors' scripts are not checked, if it is on the best chain of headers and
     /// they are two weeks of work below its end; 0 checks all
-    #[arg(long, value_name = "HASH", default_value = "0", value_parser = parse_assumed)]
-    pub(crate) assumevalid: BlockHash,
+    /// [default: 0; for the running node the block that came with the release]
+    #[arg(long, value_name = "HASH", value_parser = parse_assumed)]
+    pub(crate) assumevalid: Option<BlockHash>,
     #[command(flatten)]
     pub(crate) ceiling: Ceiling,
 }
@@ -193,6 +214,93 @@ impl Validation {
     pub(crate) fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, Into::into);
         self.par.map_or_else(cores, usize::from)
+    }
+}
+
+/// What the running node takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Run {
+    /// How many peers are dialled
+    #[arg(short, value_name = "N", default_value_t = 8)]
+    pub(crate) outgoing: usize,
+    /// How many peers are accepted
+    #[arg(short, value_name = "N", default_value_t = 114)]
+    pub(crate) incoming: usize,
+    /// Serves at this address alone, instead of all interfaces [repeatable]
+    #[arg(short, value_name = "IP:PORT")]
+    pub(crate) serve: Vec<SocketAddr>,
+    /// Keeps a connection to this node [repeatable]
+    #[arg(short, value_name = "IP:PORT", value_parser = Endpoint::from_str)]
+    connect: Vec<Endpoint>,
+    /// Takes and relays transactions even before the tip is reached
+    #[arg(short)]
+    pub(crate) relay: bool,
+    /// Says what happens to connections
+    #[arg(short)]
+    pub(crate) verbose: bool,
+    /// Serves JSON-RPC here [default: loopback, at the network's port]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) rpc: Option<SocketAddr>,
+    /// Serves no JSON-RPC
+    #[arg(long, conflicts_with = "rpc")]
+    pub(crate) no_rpc: bool,
+    /// A user of JSON-RPC
+    #[arg(long, value_name = "NAME", requires = "rpcpassword")]
+    pub(crate) rpcuser: Option<String>,
+    /// The user's password
+    #[arg(long, value_name = "PASSWORD", requires = "rpcuser")]
+    pub(crate) rpcpassword: Option<String>,
+    /// A user of JSON-RPC, as rpcauth.py of Bitcoin Core writes it [repeatable]
+    #[arg(long, value_name = "USER:SALT$HASH")]
+    pub(crate) rpcauth: Vec<String>,
+    #[command(flatten)]
+    pub(crate) validation: Validation,
+    /// Headers of chains with less work are not kept [default: the network's]
+    #[arg(long, value_name = "HEX", value_parser = parse_work)]
+    minimumchainwork: Option<Work>,
+    /// Dials nobody but those of -c
+    #[arg(long)]
+    pub(crate) only_connect: bool,
+    /// Does not ask the network's DNS seeds
+    #[arg(long)]
+    pub(crate) no_dns_seed: bool,
+    /// Whether the encrypted transport of BIP324 is spoken
+    #[arg(long, value_name = "0|1", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub(crate) v2transport: u8,
+    /// Dials through this SOCKS5 proxy
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) proxy: Option<SocketAddr>,
+    /// Keeps about as many MiB of blocks, and releases older ones
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(550..))]
+    pub(crate) prune: Option<u64>,
+    /// Asks peers for no transactions
+    #[arg(long)]
+    pub(crate) blocksonly: bool,
+}
+
+fn parse_work(text: &str) -> Result<Work, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let bytes = caesure_text::hex::decode(&format!("{digits:0>64}"));
+    let bytes = bytes.map_err(|error| error.to_string())?;
+    let bytes = bytes.try_into().map_err(|_| "more than 64 digits".to_owned())?;
+    Ok(Work::from_be_bytes(bytes))
+}
+
+impl Run {
+    /// The network's parameters, as the user wants them.
+    pub(crate) fn params(&self, common: &Common) -> Params {
+        let params = common.params();
+        let minimum_chain_work = self.minimumchainwork.unwrap_or(params.minimum_chain_work);
+        Params { minimum_chain_work, ..params }
+    }
+
+    /// The nodes of `-c`, at the network's port where none is said.
+    pub(crate) fn connect(&self, default_port: u16) -> Vec<Endpoint> {
+        let with_port = |endpoint: &Endpoint| {
+            let port = if endpoint.port == 0 { default_port } else { endpoint.port };
+            Endpoint { port, ..endpoint.clone() }
+        };
+        self.connect.iter().map(with_port).collect()
     }
 }
 

@@ -1,4 +1,5 @@
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use caesure_ledger::FormatError;
@@ -44,10 +45,30 @@ pub(crate) enum Error {
     OtherNetwork { path: PathBuf, network: &'static str },
     #[error("{0} is not a block of this chain: give a hash, a height, tip or tip-N")]
     NoSuchBlock(String),
+    #[error(
+        "{count} blocks of {} were pruned, the first {first}: their bodies are needed for this, which \
+         a base without --prune has", folder.display()
+    )]
+    Pruned { folder: PathBuf, count: usize, first: BlockHash },
     #[error("there is nothing in {}: import a block file first", .0.display())]
     EmptyBase(PathBuf),
     #[error("the signals of the operating system cannot be caught: {0}")]
     Signals(#[from] ctrlc::Error),
+    #[error("{} has a line that is no block hash", .0.display())]
+    NotAHash(PathBuf),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("--rpcauth {0}: not a user as rpcauth.py writes it, NAME:SALT$HASH")]
+    RpcAuth(String),
+    #[error("the proxy {address} cannot be reached: {source}")]
+    Proxy { address: SocketAddr, source: io::Error },
+    #[error(
+        "{wanted} connections need {needed} open files, and the system allows {allowed}: give a smaller -i, \
+         or raise the hard limit (ulimit -Hn)"
+    )]
+    TooManyConnections { wanted: usize, needed: u64, allowed: u64 },
+    #[error("the sockets of the operating system cannot be watched: {0}")]
+    Poll(io::Error),
     #[error("nothing was cut: answer yes, or give --yes")]
     NotConfirmed,
 }

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use caesure_blockstore::{Counts as InputCounts, RecordReader};
 use caesure_consensus::Reject;
@@ -46,7 +46,7 @@ pub(crate) fn run(common: &Common, import: &Import) -> Result<Outcome, Error> {
         Progress::new(if paths.is_empty() { chain.tree.len() as u64 } else { total });
     let mut tally = Tally::default();
     chain.stop = stop_flag()?;
-    if validation.assumevalid != BlockHash::ZERO {
+    if validation.assumevalid.is_some_and(|hash| hash != BlockHash::ZERO) {
         let files = readers.iter().zip(paths).filter(|(reader, _)| 0 < reader.total_bytes());
         files.into_iter().try_for_each(|(_, path)| announce_headers(&mut chain, path))?;
     }
@@ -77,21 +77,26 @@ pub(crate) fn run(common: &Common, import: &Import) -> Result<Outcome, Error> {
         "foreign": tally.input.foreign,
         "torn_bytes": tally.input.torn_bytes,
         "skipped_bytes": tally.input.skipped_bytes,
+        "pruned": tally.input.released,
     });
     Ok(conclude(common, &chain, &progress, own))
 }
 
 /// Sets a flag at the first SIGINT or SIGTERM; the second one ends the process, which loses nothing.
 pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>, Error> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
+    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    // A command that is repeated has it already.
+    if let Some(stop) = STOP.get() {
+        return Ok(Arc::clone(stop));
+    }
+    let stop = STOP.get_or_init(Arc::default);
+    ctrlc::set_handler(|| {
+        if stop.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
         eprintln!("stopping: what is validated is saved");
     })?;
-    Ok(stop)
+    Ok(Arc::clone(stop))
 }
 
 /// Shows the chain the headers of a file before its blocks, since what is assumed valid depends on
@@ -176,6 +181,7 @@ fn read_file(
     tally.input.torn_bytes += counts.torn_bytes;
     tally.input.zero_bytes += counts.zero_bytes;
     tally.input.skipped_bytes += counts.skipped_bytes;
+    tally.input.released += counts.released;
     Ok(())
 }
 
@@ -193,6 +199,10 @@ fn offer(
 ) -> Result<Option<BlockHash>, Error> {
     let hash = bytes.first_chunk().map(|header| Header::from_bytes(header).hash());
     let origin = Origin { path: files[place.file].clone(), position: place.position };
+    if let Some(hash) = hash.filter(|hash| chain.has_released(hash)) {
+        tally.duplicates += 1;
+        return Ok(Some(hash));
+    }
     match chain.offer(bytes, origin, clock::unix_time())? {
         Offer::Unconnected => return Ok(None),
         Offer::Known => tally.duplicates += 1,

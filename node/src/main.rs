@@ -4,20 +4,32 @@ mod args;
 mod base;
 mod chain;
 mod checkpointer;
+mod cli;
 mod clock;
 mod demo;
+mod disk;
 mod error;
 mod generate;
+mod handle;
+mod header_file;
 mod import;
 mod memory;
+mod node;
 mod opening;
 mod pool;
 mod progress;
+mod prune;
+mod reactor;
+mod run;
 mod script_cache;
 mod truncate;
 mod utxo;
 mod utxo_file;
+mod validator;
 mod verify;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -28,7 +40,7 @@ use caesure_wire::BlockHash;
 use clap::Parser;
 use serde_json::{Value, json};
 
-use args::{Arguments, Command, Common};
+use args::{Arguments, Command, Common, Program};
 use error::Error;
 
 /// Things that wait for a block, by its hash.
@@ -46,27 +58,64 @@ pub(crate) enum Outcome {
 }
 
 fn main() -> ExitCode {
-    let arguments = match expand(std::env::args_os()) {
-        Ok(arguments) => Arguments::parse_from(arguments),
+    caesure_blockstore::name_bus_errors("caesure");
+    let words = match expand(std::env::args_os()) {
+        Ok(words) => words,
         Err(error) => {
             eprintln!("caesure: {error}");
             return ExitCode::from(2);
         }
     };
-    match run(&arguments) {
+    if let Some(status) = cli::intercept(&words) {
+        return status;
+    }
+    let program = Program::parse_from(&words);
+    let (outcome, writes) = match &program.command {
+        None => (run::run(&program.common, &program.run), true),
+        Some(_) => {
+            let arguments = Arguments::parse_from(&words);
+            let mut outcome = run(&arguments);
+            if let Err(error) = &outcome
+                && is_damage(error)
+                && can_be_repeated(&arguments.command)
+            {
+                eprintln!("caesure: {error}");
+                distrust(&program.common);
+                eprintln!("the ledger is made anew from what is whole");
+                outcome = run(&arguments);
+            }
+            let writes = matches!(arguments.command, Command::Import(_) | Command::Truncate { .. });
+            (outcome, writes)
+        }
+    };
+    match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Invalid) => ExitCode::FAILURE,
         Ok(Outcome::Stopped) => ExitCode::from(130),
         Err(error) => {
             eprintln!("caesure: {error}");
-            if let Error::Ledger(caesure_ledger::Error::Damaged { .. }) = error {
-                match arguments.command {
-                    Command::Import(_) | Command::Truncate { .. } => distrust(&arguments.common),
-                    _ => eprintln!("caesure import makes the ledger anew from what is whole"),
-                }
+            if is_damage(&error) && writes {
+                distrust(&program.common);
+                eprintln!("the same command makes the ledger anew from what is whole");
+            } else if is_damage(&error) {
+                eprintln!("caesure import makes the ledger anew from what is whole");
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+const fn is_damage(error: &Error) -> bool {
+    matches!(error, Error::Ledger(caesure_ledger::Error::Damaged { .. }))
+}
+
+/// Whether a command can be run again from its beginning: a stream cannot be read again, and nobody
+/// answers a question twice.
+fn can_be_repeated(command: &Command) -> bool {
+    match command {
+        Command::Import(import) => import.paths.iter().all(|path| path.is_file() || path.is_dir()),
+        Command::Truncate { yes, .. } => *yes,
+        _ => false,
     }
 }
 
@@ -77,7 +126,6 @@ fn distrust(common: &Common) {
     if let Ok(Err(error)) = distrusted {
         eprintln!("caesure: {error}");
     }
-    eprintln!("the same command makes the ledger anew from what is whole, and goes on");
 }
 
 /// Runs a command.
@@ -95,6 +143,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Error> {
         Command::Verify(options) => verify::run(common, options),
         Command::Truncate { ceiling, block, yes } => truncate::run(common, *ceiling, block, *yes),
         Command::Utxo { ceiling, command } => utxo::run(common, *ceiling, command),
+        Command::Cli { .. } => unreachable!("it was run before"),
     }
 }
 

@@ -39,7 +39,7 @@ impl Settings {
             threads: validation.threads(),
             horizon: validation.horizon,
             memory: validation.ceiling.memory(),
-            assumed_valid: validation.assumevalid,
+            assumed_valid: validation.assumevalid.unwrap_or(BlockHash::ZERO),
         }
     }
 
@@ -99,6 +99,7 @@ pub(crate) fn open_chain(
     // The oldest are taken first, from the end.
     headers.reverse();
     chain.accept_stored(headers, clock::unix_time());
+    chain.link_from(0);
     Ok(chain)
 }
 
@@ -111,7 +112,10 @@ pub(crate) fn open_ledger(
     store: &Store,
 ) -> Result<Ledger, Error> {
     let is_writer = matches!(store, Store::Writer(_));
-    let mut is_stored = |hash: &BlockHash| Ok(store.reader().contains(hash));
+    // A block whose body is released was stored: the ledger has no need of it.
+    let store_reader = store.reader();
+    let mut is_stored =
+        |hash: &BlockHash| Ok(store_reader.contains(hash) || store_reader.is_released(hash));
     let (ledger, report) =
         Ledger::open(folder, params, genesis, options, is_writer, &mut is_stored)?;
     if let Some((path, offset)) = &report.damaged {

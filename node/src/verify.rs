@@ -19,6 +19,7 @@ pub(crate) fn run(common: &Common, options: &Verify) -> Result<Outcome, Error> {
     let folder = base::network_folder(common.base.as_deref(), common.network())?;
     let settings = Settings::new(&options.validation);
     let mut chain = open_chain(&folder, common.params(), Access::ReadFromGenesis, &settings)?;
+    refuse_pruned(&chain, &folder)?;
     chain.stop = stop_flag()?;
     chain.on_script_fault = Some(fault_writer(options)?);
     let best = chain.best_complete().ok_or_else(|| Error::EmptyBase(folder.clone()))?;
@@ -55,6 +56,20 @@ pub(crate) fn run(common: &Common, options: &Verify) -> Result<Outcome, Error> {
         eprintln!("the snapshot is verified: validation from genesis gives the same set");
     }
     Ok(conclude(common, &chain, &progress, json!({ "blocks_stored": total })))
+}
+
+/// Nothing can be validated from genesis on without the bodies of blocks.
+fn refuse_pruned(chain: &Chain, folder: &Path) -> Result<(), Error> {
+    let entries = chain.store.reader().entries().collect::<Result<Vec<_>, _>>()?;
+    let mut released = entries.iter().filter(|entry| entry.is_released);
+    match released.next() {
+        Some(first) => Err(Error::Pruned {
+            folder: folder.to_owned(),
+            count: 1 + released.count(),
+            first: first.hash,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// The ledger that stands in the folder, if that can be read.

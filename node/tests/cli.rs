@@ -328,10 +328,51 @@ fn a_damaged_table_is_named_never_judges_a_block_and_is_made_anew() {
         let run = world.run(&["utxo", "info"]);
         assert!(run.status == 1 && run.stderr.contains(&named), "{}", run.stderr);
     }
-    let run = world.run(&["import"]);
-    assert!(run.status == 1 && run.stderr.contains(&named), "{}", run.stderr);
-    assert_eq!(world.done(&["import"])["blocks_invalid"], 0);
-    assert_eq!(world.done(&["utxo", "info"]), expected);
+    // An import makes it anew by itself; where its input cannot be read again, the next one does.
+    for words in [&["import", "-"][..], &["import"], &["import", "chain.dat"]] {
+        fs::write(&path, &bytes).unwrap();
+        let input = fs::File::open(world.path("chain.dat")).unwrap();
+        let run = ran(&world.command(words).stdin(input).output().unwrap());
+        let is_stream = words.contains(&"-");
+        assert_eq!(run.status, i32::from(is_stream), "{words:?}: {}", run.stderr);
+        let anew = "the ledger is made anew from what is whole";
+        assert!(
+            run.stderr.contains(&named) && run.stderr.contains(anew) != is_stream,
+            "{}",
+            run.stderr
+        );
+        assert!(is_stream || run.json["blocks_invalid"] == 0, "{}", run.json);
+        if is_stream {
+            world.done(&["import"]);
+        }
+        assert_eq!(world.done(&["utxo", "info"]), expected);
+    }
+}
+
+#[test]
+fn a_log_that_is_cut_while_it_is_in_use_ends_the_program_with_a_sentence() {
+    let world = World::new(300, 0);
+    world.write("below.dat", &frame(&world.blocks[..129]));
+    world.done(&["import", "below.dat"]);
+    let mut child = world.start_piped(&["import", "-"]);
+    let log = world.path("base/regtest/ledger.log");
+    let mut input = child.stdin.take().unwrap();
+    let maps = format!("/proc/{}/maps", child.id());
+    while !fs::read_to_string(&maps).unwrap_or_default().contains("ledger.log") {
+        sleep(Duration::from_millis(5));
+    }
+    // It is mapped when the window is taken from it; then the program waits for its input.
+    sleep(Duration::from_millis(500));
+    fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(32).unwrap();
+    input.write_all(&record(REGTEST, &world.blocks[129])).unwrap();
+    drop(input);
+    let run = ran(&child.wait_with_output().unwrap());
+    assert_eq!(run.status, 1, "{}", run.stderr);
+    let said = "ledger.log at offset ";
+    assert!(run.stderr.contains(said) && run.stderr.contains("cannot be read"), "{}", run.stderr);
+    fs::remove_file(log).unwrap();
+    world.done(&["import", "chain.dat"]);
+    assert_eq!(world.done(&["utxo", "info"]), world.expected());
 }
 
 #[test]
@@ -475,6 +516,79 @@ fn a_world_of_the_window_is_shown_at_a_block() {
     assert_eq!(world.done(&["utxo", "info", "--at", "tip-10"]), by_height);
     assert_eq!(world.done(&["utxo", "info", "--at", hash]), by_height);
     assert_ne!(world.done(&["utxo", "info"]), by_height);
+}
+
+#[test]
+fn a_pruned_base_goes_on_and_what_needs_the_bodies_says_so() {
+    let world = World::new(100, 0);
+    world.done(&["import", "chain.dat"]);
+    let folder = world.path("base/regtest");
+    let (mut store, _) = caesure_blockstore::BlockStore::open(&folder, REGTEST).unwrap();
+    let hash =
+        |block: &Vec<u8>| caesure_wire::Header::from_bytes(block.first_chunk().unwrap()).hash();
+    let old: Vec<_> = world.blocks[1..=50].iter().map(hash).collect();
+    assert!(0 < store.release(&old).unwrap());
+    drop(store);
+    assert_eq!(world.done(&["utxo", "info"]), world.expected());
+    let run = world.run(&["verify"]);
+    assert!(run.status == 1 && run.stderr.contains("50 blocks of"), "{}", run.stderr);
+    assert!(run.stderr.contains("were pruned"), "{}", run.stderr);
+    // What was connected and released is not stored again.
+    let before = fs::metadata(folder.join("blocks.bin")).unwrap().len();
+    let again = world.done(&["import", "chain.dat"]);
+    assert_eq!((&again["duplicates"], &again["blocks_connected"]), (&131.into(), &0.into()));
+    assert_eq!(fs::metadata(folder.join("blocks.bin")).unwrap().len(), before);
+    assert_eq!(world.done(&["truncate", "120", "--yes"])["height"], 120);
+    world.done(&["import", "chain.dat"]);
+    assert_eq!(world.done(&["utxo", "info"]), world.expected());
+    // Nor does it make a base: what is left of it is counted.
+    let other = world.done(&["-b", "other", "import", "base/regtest"]);
+    assert_eq!((&other["pruned"], &other["height"]), (&50.into(), &0.into()));
+    assert_eq!(other["skipped"], 80);
+}
+
+/// The trace of original.md's appendix, with a block on block 20 beside the chain.
+#[test]
+fn the_originals_forks_are_trimmed_at_the_same_heights() {
+    let world = World::new(1, 0);
+    let mine = |parent: &caesure_wire::Header, height, tag| {
+        let output = caesure_wire::TxOut { value: 0, script_pubkey: vec![0x51] };
+        let coinbase = caesure_generate::coinbase(height, tag, vec![output]);
+        caesure_generate::mine_block(parent.hash(), parent.time + 60, coinbase, &[])
+    };
+    let header = |block: &[u8]| caesure_wire::Header::from_bytes(block.first_chunk().unwrap());
+    let mut main = vec![world.blocks[0].clone()];
+    for height in 1..=43 {
+        main.push(mine(&header(main.last().unwrap()), height, 0));
+    }
+    let fork = mine(&header(&main[20]), 21, 1);
+    let fork_hash = header(&fork).hash().to_string();
+    let mut imported = frame(&main[..30]);
+    imported.extend(record(REGTEST, &fork));
+    // The height of the tip, of the root, whether the fork is held, and how many worlds are.
+    for (tip, root, has_fork, count) in [
+        (29, 9, true, 22),
+        (40, 20, true, 22),
+        (41, 20, true, 23),
+        (42, 22, false, 21),
+        (43, 23, false, 21),
+    ] {
+        imported.extend(frame(&main[30..=tip.max(29)]));
+        world.write("trace.dat", &imported);
+        let json = world.done(&["import", "--horizon", "20", "trace.dat"]);
+        assert_eq!(json["height"], tip);
+        let is_held = |at: &str| {
+            let run = world.run(&["utxo", "info", "--at", at]);
+            let says = format!("is not held; the oldest is that of {}", header(&main[root]).hash());
+            assert!(run.status == 0 || run.stderr.contains(&says), "{tip}: {}", run.stderr);
+            run.status == 0
+        };
+        let held = (0..=tip).filter(|height| is_held(&height.to_string()));
+        let held: Vec<usize> = held.collect();
+        assert_eq!(held, (root..=tip).collect::<Vec<_>>());
+        assert_eq!(is_held(&fork_hash), has_fork, "{tip}");
+        assert_eq!(held.len() + usize::from(has_fork), count);
+    }
 }
 
 #[test]

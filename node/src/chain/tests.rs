@@ -1,6 +1,6 @@
 use super::*;
 
-use caesure_consensus::{COIN, Deployment, Network, Target};
+use caesure_consensus::{COIN, Deployment, Network, Target, Work};
 use caesure_generate::{coinbase, solve};
 use caesure_script::opcode::{
     OP_0, OP_1, OP_CHECKLOCKTIMEVERIFY, OP_CHECKMULTISIG, OP_CHECKSEQUENCEVERIFY, OP_CHECKSIG,

@@ -88,27 +88,7 @@ impl Bitcoind {
 
     /// The result of a remote procedure call, or its error.
     pub(crate) fn call(&self, method: &str, params: &Value) -> Result<Value, Value> {
-        let error = |error: std::io::Error| json!(error.to_string());
-        let cookie = std::fs::read(self.folder().join(".cookie")).map_err(error)?;
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).map_err(error)?;
-        let body = json!({"id": 1, "method": method, "params": params}).to_string();
-        let (length, cookie) = (body.len(), base64(&cookie));
-        let head = format!(
-            "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic {cookie}\r\n\
-             Content-Length: {length}\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).map_err(error)?;
-        stream.write_all(body.as_bytes()).map_err(error)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).map_err(error)?;
-        let (_, answer) = answer.split_once("\r\n\r\n").ok_or("no HTTP answer")?;
-        let answer: Value =
-            serde_json::from_str(answer).map_err(|error| json!(error.to_string()))?;
-        if answer["error"].is_null() {
-            Ok(answer["result"].clone())
-        } else {
-            Err(answer["error"].clone())
-        }
+        call(&self.folder().join(".cookie"), self.port, method, params)
     }
 
     /// The result of a remote procedure call that must succeed.
@@ -125,6 +105,30 @@ impl Bitcoind {
 impl Drop for Bitcoind {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// A remote procedure call to a node on this machine, by the password of its cookie file.
+pub(crate) fn call(cookie: &Path, port: u16, method: &str, params: &Value) -> Result<Value, Value> {
+    let error = |error: std::io::Error| json!(error.to_string());
+    let cookie = std::fs::read(cookie).map_err(error)?;
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(error)?;
+    let body = json!({"id": 1, "method": method, "params": params}).to_string();
+    let (length, cookie) = (body.len(), base64(&cookie));
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic {cookie}\r\n\
+         Content-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).map_err(error)?;
+    stream.write_all(body.as_bytes()).map_err(error)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(error)?;
+    let (_, answer) = answer.split_once("\r\n\r\n").ok_or("no HTTP answer")?;
+    let answer: Value = serde_json::from_str(answer).map_err(|error| json!(error.to_string()))?;
+    if answer["error"].is_null() {
+        Ok(answer["result"].clone())
+    } else {
+        Err(answer["error"].clone())
     }
 }
 

@@ -1,0 +1,379 @@
+//! `caesure cli`: asks a running node, with the options, the output and the exit status of
+//! bitcoin-cli.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, BufRead, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use base64::Engine as _;
+use caesure_consensus::{Network, Params};
+use caesure_http::{Conversion, conversion, pretty};
+use serde_json::{Map, Value, json};
+
+use crate::base::network_folder;
+
+/// Options that have a value, and may have it as the next word.
+const SPACED: [&str; 6] = ["b", "base", "datadir", "network", "chain", "signet-challenge"];
+/// Options that have a value behind `=`.
+const VALUED: [&str; 6] =
+    ["rpcconnect", "rpcport", "rpcuser", "rpcpassword", "rpccookiefile", "rpcclienttimeout"];
+/// Options without a value.
+const FLAGS: [&str; 10] = [
+    "t",
+    "testnet",
+    "testnet4",
+    "signet",
+    "regtest",
+    "named",
+    "stdin",
+    "stdinrpcpass",
+    "json",
+    "rpcwait",
+];
+
+/// Seconds that an answer may take. Core: `DEFAULT_HTTP_CLIENT_TIMEOUT`.
+const TIMEOUT: u64 = 900;
+
+/// An answer is not longer.
+const MAX_ANSWER: u64 = 1 << 30;
+
+type Options = BTreeMap<String, String>;
+
+/// Runs the command if the words name it; none if they do not.
+pub(crate) fn intercept(words: &[OsString]) -> Option<ExitCode> {
+    let words: Option<Vec<String>> =
+        words.iter().skip(1).map(|word| word.clone().into_string().ok()).collect();
+    let words = words?;
+    let mut options = Options::new();
+    let mut rest = &words[..];
+    take_options(&mut rest, &mut options).ok()?;
+    let (name, after) = rest.split_first()?;
+    if name != "cli" {
+        return None;
+    }
+    rest = after;
+    let done = take_options(&mut rest, &mut options).and_then(|()| run(rest, &options));
+    let (status, text) = done.unwrap_or_else(|text| (1, format!("error: {text}")));
+    if !text.is_empty() {
+        // Nobody is there to be told that nobody listens.
+        let _ = match status {
+            0 => writeln!(io::stdout(), "{text}"),
+            _ => writeln!(io::stderr(), "{text}"),
+        };
+    }
+    Some(ExitCode::from(u8::try_from(status & 0xff).unwrap_or(1)))
+}
+
+/// Takes words that begin with a hyphen.
+fn take_options(words: &mut &[String], options: &mut Options) -> Result<(), String> {
+    while let [word, rest @ ..] = *words
+        && word.starts_with('-')
+    {
+        *words = rest;
+        let option = word.trim_start_matches('-');
+        let (name, value) = option.split_once('=').map_or((option, None), |(n, v)| (n, Some(v)));
+        let value = match value {
+            Some(value) => value.to_owned(),
+            None if FLAGS.contains(&name) => "1".to_owned(),
+            None if SPACED.contains(&name) => {
+                let (value, rest) = words.split_first().ok_or(format!("{word} has no value"))?;
+                *words = rest;
+                value.clone()
+            }
+            None => {
+                return Err(format!(
+                    "Error parsing command line arguments: Invalid parameter {word}"
+                ));
+            }
+        };
+        if ![&SPACED[..], &VALUED, &FLAGS].concat().contains(&name) {
+            return Err(format!("Error parsing command line arguments: Invalid parameter {word}"));
+        }
+        options.insert(name.to_owned(), value);
+    }
+    Ok(())
+}
+
+fn is_set(options: &Options, name: &str) -> bool {
+    options.get(name).is_some_and(|value| value != "0")
+}
+
+fn network(options: &Options) -> Result<Network, String> {
+    let flags = [
+        ("t", "testnet3"),
+        ("testnet", "testnet3"),
+        ("testnet4", "testnet4"),
+        ("signet", "signet"),
+        ("regtest", "regtest"),
+    ];
+    let flag = flags.iter().find(|(flag, _)| is_set(options, flag)).map(|(_, name)| *name);
+    let given = options.get("network").or_else(|| options.get("chain"));
+    let name = flag.or(given.map(|name| &**name)).unwrap_or("main");
+    let name = if name == "test" { "testnet3" } else { name };
+    let found = Network::ALL.into_iter().find(|network| network.name() == name);
+    found.ok_or_else(|| format!("Unknown chain {name}."))
+}
+
+/// Calls the method and returns the exit status and what is printed.
+fn run(words: &[String], options: &Options) -> Result<(i64, String), String> {
+    let mut words = words.to_vec();
+    let mut password = options.get("rpcpassword").cloned();
+    let mut lines = io::stdin().lock().lines();
+    if is_set(options, "stdinrpcpass") {
+        password = lines.next().and_then(Result::ok);
+        if password.is_none() {
+            let text = "-stdinrpcpass specified but failed to read from standard input";
+            return Err(text.into());
+        }
+    }
+    if is_set(options, "stdin") {
+        words.extend(lines.map_while(Result::ok));
+    }
+    let Some((method, args)) = words.split_first() else {
+        return Err("too few parameters (need at least command)".into());
+    };
+    let params =
+        if is_set(options, "named") { named(method, args)? } else { placed(method, args)? };
+    let request = json!({ "method": method, "params": params, "id": 1, "jsonrpc": "2.0" });
+    let (status, body) = ask(options, password, &request.to_string())?;
+    match status {
+        200 | 400 | 404 | 500 => {}
+        401 => return Err("Authorization failed: wrong user, password or cookie file".into()),
+        503 => return Err(format!("Server response: {body}")),
+        status => return Err(format!("server returned HTTP error {status}")),
+    }
+    let reply: Value =
+        serde_json::from_str(&body).map_err(|_| "couldn't parse reply from server")?;
+    Ok(match &reply["error"] {
+        Value::Null => (0, result_text(&reply["result"])),
+        error => error_text(error),
+    })
+}
+
+/// Core: `ParseResult`.
+fn result_text(result: &Value) -> String {
+    match result {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        result => pretty(result, 2),
+    }
+}
+
+/// Core: `ParseError`.
+fn error_text(error: &Value) -> (i64, String) {
+    let code = error["code"].as_i64().unwrap_or(1);
+    let message = error["message"].as_str().unwrap_or_default();
+    (code.abs(), format!("error code: {code}\nerror message:\n{message}"))
+}
+
+/// Core: `ParseParam`.
+fn converted(word: &str, conversion: Conversion) -> Result<Value, String> {
+    match (conversion, serde_json::from_str(word)) {
+        (Conversion::Text, _) | (Conversion::JsonOrText, Err(_)) => Ok(word.into()),
+        (_, Ok(value)) => Ok(value),
+        (Conversion::Json, Err(_)) => Err(format!("Error parsing JSON: {word}")),
+    }
+}
+
+/// Core: `RPCConvertValues`.
+fn placed(method: &str, args: &[String]) -> Result<Value, String> {
+    let place =
+        |(place, word): (usize, &String)| converted(word, conversion(method, Some(place), None));
+    args.iter().enumerate().map(place).collect()
+}
+
+/// Core: `RPCConvertNamedValues`.
+fn named(method: &str, args: &[String]) -> Result<Value, String> {
+    let (mut fields, mut places) = (Map::new(), Vec::new());
+    for word in args {
+        match word.split_once('=') {
+            None => {
+                let conversion = conversion(method, Some(places.len()), None);
+                places.push(converted(word, conversion)?);
+            }
+            Some((name, value)) => {
+                let value = converted(value, conversion(method, None, Some(name)))?;
+                fields.insert(name.to_owned(), value);
+            }
+        }
+    }
+    if !places.is_empty() {
+        fields.insert("args".to_owned(), places.into());
+    }
+    Ok(fields.into())
+}
+
+/// Sends a request, and returns the status and the body of the answer.
+fn ask(
+    options: &Options,
+    password: Option<String>,
+    request: &str,
+) -> Result<(u16, String), String> {
+    let network = network(options)?;
+    let login = match password.filter(|password| !password.is_empty()) {
+        Some(password) => {
+            format!("{}:{password}", options.get("rpcuser").map_or("", |user| &**user))
+        }
+        // Without a cookie the server says that it wants one.
+        None => fs::read_to_string(cookie_path(options, network)?).unwrap_or_default(),
+    };
+    let login = base64::engine::general_purpose::STANDARD.encode(login.trim_end());
+    let (host, port) = server(options, network)?;
+    let unreachable = |error: &dyn std::fmt::Display| {
+        format!(
+            "Error while attempting to communicate with server {host}:{port} ({error})\n\nMake sure \
+             the node is running and that you are connecting to the correct RPC port."
+        )
+    };
+    let length = request.len();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: \
+         application/json\r\nAuthorization: Basic {login}\r\nContent-Length: {length}\r\n\r\n"
+    );
+    let talk = || {
+        let mut addresses = (host.as_str(), port).to_socket_addrs()?;
+        let address = addresses.next().ok_or(io::ErrorKind::NotFound)?;
+        let mut stream = TcpStream::connect(address)?;
+        let seconds = options.get("rpcclienttimeout").and_then(|it| it.parse().ok());
+        let seconds = seconds.unwrap_or(TIMEOUT);
+        stream.set_read_timeout((0 < seconds).then(|| Duration::from_secs(seconds)))?;
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = Vec::new();
+        stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
+        io::Result::Ok(answer)
+    };
+    let wait = is_set(options, "rpcwait");
+    let answer = loop {
+        match talk() {
+            Err(error) if wait && error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            talked => break talked.map_err(|error| unreachable(&error))?,
+        }
+    };
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("no response from server")?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.ok_or("no response from server")?, unchunked(head, body)))
+}
+
+/// The body of an answer, which may come in pieces with their length before each.
+fn unchunked(head: &str, body: &str) -> String {
+    let is_chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+    let (mut out, mut rest) = (String::new(), body);
+    while is_chunked
+        && let Some((size, after)) = rest.split_once("\r\n")
+        && let Ok(size @ 1..) = usize::from_str_radix(size.trim(), 16)
+        && let Some(piece) = after.get(..size)
+    {
+        out += piece;
+        rest = after.get(size + 2..).unwrap_or_default();
+    }
+    if is_chunked { out } else { body.to_owned() }
+}
+
+fn server(options: &Options, network: Network) -> Result<(String, u16), String> {
+    let given = options.get("rpcconnect").map_or("127.0.0.1", |host| host);
+    let (host, port) = match given.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            let text = || format!("Invalid port provided in -rpcconnect: {given}");
+            (host, Some(port.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(text)?))
+        }
+        _ => (given, None),
+    };
+    let port = match options.get("rpcport") {
+        Some(text) => {
+            let port = text.parse().ok().filter(|port| *port != 0);
+            port.ok_or_else(|| format!("Invalid port provided in -rpcport: {text}"))?
+        }
+        None => port.unwrap_or_else(|| Params::new(network).rpc_port),
+    };
+    Ok((host.trim_matches(['[', ']']).to_owned(), port))
+}
+
+/// The cookie file: of Core's folder with `-datadir`, else of the base.
+fn cookie_path(options: &Options, network: Network) -> Result<PathBuf, String> {
+    let base = ["datadir", "b", "base"].iter().find_map(|name| options.get(*name));
+    let base = base.map(PathBuf::from);
+    let folder = network_folder(base.as_deref(), network).map_err(|error| error.to_string())?;
+    let name = options.get("rpccookiefile").map_or(".cookie", |name| name);
+    Ok(folder.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(words: &[&str]) -> Result<(Options, Vec<String>), String> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let (mut rest, mut options) = (&words[..], Options::new());
+        take_options(&mut rest, &mut options)?;
+        Ok((options, rest.to_vec()))
+    }
+
+    #[test]
+    fn options_are_those_of_bitcoin_cli_with_one_hyphen_or_two() {
+        let (found, rest) = options(&[
+            "-regtest",
+            "--rpcport=7",
+            "-datadir=/x",
+            "--named",
+            "-b",
+            "/y",
+            "getblock",
+            "-1",
+        ])
+        .unwrap();
+        assert_eq!(rest, ["getblock", "-1"]);
+        assert_eq!(network(&found), Ok(Network::Regtest));
+        assert_eq!(server(&found, Network::Regtest), Ok(("127.0.0.1".to_owned(), 7)));
+        let path = cookie_path(&found, Network::Regtest).unwrap();
+        assert_eq!(path, PathBuf::from("/x/regtest/.cookie"));
+        assert!(options(&["-nothing"]).is_err());
+        assert!(options(&["-rpcport"]).is_err());
+        let (found, _) = options(&["-rpcconnect=[::1]:9", "--network", "signet"]).unwrap();
+        assert_eq!(server(&found, Network::Signet), Ok(("::1".to_owned(), 9)));
+        assert_eq!(server(&Options::new(), Network::Main).unwrap().1, 8332);
+        for wrong in ["-rpcport=x", "-rpcport=0", "-rpcconnect=a:x"] {
+            assert!(server(&options(&[wrong]).unwrap().0, Network::Main).is_err());
+        }
+    }
+
+    #[test]
+    fn arguments_become_json_where_the_method_wants_json() {
+        let words =
+            |words: &[&str]| -> Vec<String> { words.iter().map(|it| (*it).into()).collect() };
+        assert_eq!(placed("getblock", &words(&["00", "2"])), Ok(json!(["00", 2])));
+        assert_eq!(placed("getblockhash", &words(&["x"])), Err("Error parsing JSON: x".into()));
+        assert_eq!(placed("gettxoutsetinfo", &words(&["none", "ab"])), Ok(json!(["none", "ab"])));
+        assert_eq!(placed("gettxoutproof", &words(&["[\"a\"]"])), Ok(json!([["a"]])));
+        assert_eq!(
+            named("getblock", &words(&["00", "verbosity=2", "at=3"])),
+            Ok(json!({ "verbosity": 2, "at": "3", "args": ["00"] }))
+        );
+    }
+
+    #[test]
+    fn answers_are_printed_as_bitcoin_cli_prints_them() {
+        assert_eq!(result_text(&json!("a\"b")), "a\"b");
+        assert_eq!(result_text(&Value::Null), "");
+        assert_eq!(result_text(&json!(1)), "1");
+        let nested = json!({ "a": [1, { "b": [] }], "c": {} });
+        let expected = "{\n  \"a\": [\n    1,\n    {\n      \"b\": [\n      ]\n    }\n  ],\n  \"c\": {\n  }\n}";
+        assert_eq!(result_text(&nested), expected);
+        let error = json!({ "code": -8, "message": "Block height out of range" });
+        let text = "error code: -8\nerror message:\nBlock height out of range";
+        assert_eq!(error_text(&error), (8, text.to_owned()));
+        assert_eq!(
+            unchunked("Transfer-Encoding: chunked", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
+            "abcde"
+        );
+        assert_eq!(unchunked("", "abc"), "abc");
+    }
+}

@@ -1,0 +1,136 @@
+//! What would keep the loop waiting: blocks are read, files replaced and names looked up on threads of
+//! their own.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::ToSocketAddrs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use caesure_blockstore::{BlockReader, BlockStore};
+use caesure_engine::{ChainEvent, ChainRequest, Input};
+use caesure_wire::{BlockHash, NetAddress};
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::Error;
+use crate::validator::Task;
+
+/// What the thread is asked.
+pub(crate) enum Job {
+    /// A stored block is wanted; the answer is [`ChainEvent::Read`].
+    Read { ticket: u64, hash: BlockHash },
+    /// The same, for another thread.
+    Find { hash: BlockHash, answer: Sender<Result<Option<Vec<u8>>, String>> },
+    /// A file of the network's folder is replaced.
+    Save { file: &'static str, bytes: Vec<u8> },
+    /// Go on with nothing more.
+    Stop,
+}
+
+/// Reads blocks and replaces files, in the order in which it is asked.
+pub(crate) struct Disk {
+    folder: PathBuf,
+    blocks: BlockReader,
+    /// The writer, who knows of blocks that the index on the disk does not have yet.
+    writer: Sender<Task>,
+}
+
+impl Disk {
+    pub(crate) fn open(folder: &Path, magic: [u8; 4], writer: Sender<Task>) -> Result<Self, Error> {
+        let blocks = BlockStore::open_read_only(folder, magic)?;
+        Ok(Self { folder: folder.to_owned(), blocks, writer })
+    }
+
+    /// Works until it is told to stop.
+    pub(crate) fn start(
+        mut self,
+        jobs: Receiver<Job>,
+        tell: impl Fn(Input) + Send + 'static,
+    ) -> JoinHandle<Result<(), Error>> {
+        spawn(move || {
+            while let Ok(job) = jobs.recv()
+                && self.work(job, &tell)?
+            {}
+            Ok(())
+        })
+    }
+
+    /// Returns whether there is to be more.
+    fn work(&mut self, job: Job, tell: &impl Fn(Input)) -> Result<bool, Error> {
+        match job {
+            Job::Stop => return Ok(false),
+            Job::Read { ticket, hash } => match self.read(&hash) {
+                Ok(Some(block)) => {
+                    let block = Some(Arc::new(block));
+                    tell(Input::Chain(ChainEvent::Read { ticket, block }));
+                }
+                // What the writer cannot read either, it says.
+                _ => {
+                    let request = ChainRequest::Read { ticket, hash };
+                    let _ = self.writer.send(Task::Request(request));
+                }
+            },
+            Job::Find { hash, answer } => {
+                let found = match self.read(&hash).map_err(|error| error.to_string()) {
+                    Ok(None) => {
+                        let (ask, found) = bounded(1);
+                        let _ = self.writer.send(Task::Find(hash, ask));
+                        Ok(found.recv().unwrap_or_default())
+                    }
+                    found => found,
+                };
+                // Who asked may be gone.
+                let _ = answer.send(found);
+            }
+            Job::Save { file, bytes } => replace_file(&self.folder.join(file), &bytes)?,
+        }
+        Ok(true)
+    }
+
+    /// A block that the index on the disk has, as far as is known or after another look.
+    fn read(&mut self, hash: &BlockHash) -> Result<Option<Vec<u8>>, caesure_blockstore::Error> {
+        if !self.blocks.contains(hash) && (!self.blocks.refresh()? || !self.blocks.contains(hash)) {
+            return Ok(None);
+        }
+        self.blocks.read(hash).map(Some)
+    }
+}
+
+/// Looks up names, one after the other, until nobody is left who may ask.
+pub(crate) fn resolve_names(names: Receiver<String>, tell: impl Fn(Input) + Send + 'static) {
+    spawn(move || {
+        for name in names {
+            let found = (name.as_str(), 0).to_socket_addrs();
+            let addresses = found.into_iter().flatten().map(|it| address(it.ip())).collect();
+            tell(Input::Resolved { name, addresses });
+        }
+    });
+}
+
+/// Replaces a file so that at any moment the old or the new one is there, and whole.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let temporary = path.with_extension("tmp");
+    let write = || {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    };
+    write().map_err(Error::io(path))
+}
+
+/// An address as peers tell it: one of IPv4 may come in the clothes of IPv6.
+pub(crate) fn address(ip: std::net::IpAddr) -> NetAddress {
+    match ip.to_canonical() {
+        std::net::IpAddr::V4(ip) => NetAddress::Ipv4(ip.octets()),
+        std::net::IpAddr::V6(ip) => NetAddress::Ipv6(ip.octets()),
+    }
+}
+
+/// Starts a thread.
+pub(crate) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    #[expect(clippy::disallowed_methods, reason = "node starts the threads")]
+    thread::spawn(work)
+}

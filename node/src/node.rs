@@ -1,0 +1,269 @@
+//! The loop: what happens goes into the engine, and what it wants done is done.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use caesure_engine::{ChainEvent, ChainRequest, Command, CommandError, Engine, Input, Output};
+use caesure_http::Look;
+use caesure_p2p::{Now, PeerId};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+use crate::disk::Job;
+use crate::handle::Shared;
+use crate::reactor::{Happening, Reactor};
+use crate::validator::Task;
+use crate::{Error, clock};
+
+/// Between two lines that say how far the chain is.
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
+/// While a thread's queue is full, it is offered what waits this often.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// What other threads tell the loop.
+pub(crate) enum News {
+    Input(Input),
+    Look(Look, Sender<()>),
+    Command(Command, Sender<Result<(), CommandError>>),
+    /// The thread that owns the chain is at its end.
+    ChainEnded,
+}
+
+/// The bounded queues to the other threads.
+pub(crate) struct Queues {
+    pub(crate) tasks: Sender<Task>,
+    pub(crate) jobs: Sender<Job>,
+    pub(crate) names: Sender<String>,
+    pub(crate) news: Receiver<News>,
+}
+
+/// The engine and what it works on.
+pub(crate) struct Node {
+    engine: Engine,
+    reactor: Reactor,
+    queues: Queues,
+    shared: Arc<Shared>,
+    /// What waits since a thread's queue is full. Meanwhile nothing is read from sockets.
+    tasks: VecDeque<Task>,
+    jobs: VecDeque<Job>,
+    /// Answers that are known at once.
+    inputs: VecDeque<Input>,
+    commands: BTreeMap<u64, Sender<Result<(), CommandError>>>,
+    next_command: u64,
+    is_verbose: bool,
+    line: Line,
+}
+
+/// What the last line said.
+struct Line {
+    at: Instant,
+    height: u32,
+    headers: usize,
+}
+
+impl Node {
+    pub(crate) fn new(
+        engine: Engine,
+        reactor: Reactor,
+        queues: Queues,
+        shared: Arc<Shared>,
+        is_verbose: bool,
+    ) -> Self {
+        let sync = engine.sync();
+        let (height, headers) = (sync.tree().height(sync.tip()), sync.tree().len());
+        let line = Line { at: clock::instant(), height, headers };
+        Self {
+            engine,
+            reactor,
+            queues,
+            shared,
+            tasks: VecDeque::new(),
+            jobs: VecDeque::new(),
+            inputs: VecDeque::new(),
+            commands: BTreeMap::new(),
+            next_command: 0,
+            is_verbose,
+            line,
+        }
+    }
+
+    /// Runs until it is told to stop, or the chain's thread ends. Then all connections are closed, and
+    /// what the next run begins with is on its way to the disk.
+    pub(crate) fn run(mut self) -> Result<(), Error> {
+        // What was noticed at the start is said whether or not somebody wants to know all.
+        let is_verbose = std::mem::replace(&mut self.is_verbose, true);
+        self.perform(self.shared.now());
+        self.is_verbose = is_verbose;
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            self.reactor
+                .turn(self.timeout(), |id| {
+                    self.tasks.is_empty()
+                        && self.jobs.is_empty()
+                        && self.engine.wants_bytes(PeerId(id))
+                })
+                .map_err(Error::Poll)?;
+            while let Some(happening) = self.reactor.next() {
+                self.feed(input_of(happening));
+            }
+            // As many as there are now: what they lead to comes in the next turn.
+            for _ in 0..self.queues.news.len() {
+                let Ok(news) = self.queues.news.try_recv() else { break };
+                if !self.hear(news) {
+                    self.shared.stop.store(true, Ordering::Relaxed);
+                }
+            }
+            while let Some(input) = self.inputs.pop_front() {
+                self.feed(input);
+            }
+            if self.engine.deadline() <= self.shared.now().mono {
+                self.feed(Input::Tick);
+            }
+            self.offer();
+            self.show();
+        }
+        let now = self.shared.now();
+        self.engine.stop(now);
+        self.perform(now);
+        for job in self.jobs.drain(..) {
+            // A disk that fails says so at its end.
+            let _ = self.queues.jobs.send(job);
+        }
+        Ok(())
+    }
+
+    fn timeout(&self) -> Duration {
+        let until = self.engine.deadline().saturating_sub(self.shared.now().mono);
+        let until = until.min(LINE_INTERVAL);
+        match self.tasks.is_empty() && self.jobs.is_empty() {
+            _ if !self.queues.news.is_empty() || !self.inputs.is_empty() => Duration::ZERO,
+            true => until,
+            false => until.min(RETRY),
+        }
+    }
+
+    /// Takes what another thread tells; false at the chain's end.
+    fn hear(&mut self, news: News) -> bool {
+        match news {
+            News::Input(input) => self.feed(input),
+            News::Look(look, done) => {
+                look(&self.engine, self.shared.now());
+                // Who asked may be gone.
+                let _ = done.send(());
+            }
+            News::Command(command, answer) => {
+                let id = self.next_command;
+                self.next_command += 1;
+                self.commands.insert(id, answer);
+                self.feed(Input::Command { id, command });
+            }
+            News::ChainEnded => return false,
+        }
+        true
+    }
+
+    fn feed(&mut self, input: Input) {
+        let now = self.shared.now();
+        let tip = match input {
+            Input::Chain(ChainEvent::Tip { hash }) => Some(hash),
+            _ => None,
+        };
+        self.engine.handle(input, now);
+        self.perform(now);
+        if let Some(tip) = tip {
+            self.shared.set_tip(tip);
+        }
+    }
+
+    fn perform(&mut self, now: Now) {
+        while let Some(output) = self.engine.poll(now) {
+            match output {
+                Output::Dial { peer, endpoint } => match endpoint.socket_address() {
+                    Some(address) => self.reactor.dial(peer.0, address),
+                    None => {
+                        let reason = format!("{endpoint} cannot be dialled");
+                        self.inputs.push_back(Input::DialFailed { peer, reason });
+                    }
+                },
+                Output::Send { peer, bytes } => self.reactor.send(peer.0, bytes),
+                Output::Close { peer } => self.reactor.close(peer.0),
+                Output::Resolve { name } => {
+                    if let Err(TrySendError::Full(name)) = self.queues.names.try_send(name) {
+                        let addresses = Vec::new();
+                        self.inputs.push_back(Input::Resolved { name, addresses });
+                    }
+                }
+                Output::Chain(ChainRequest::Read { ticket, hash }) => {
+                    self.jobs.push_back(Job::Read { ticket, hash });
+                }
+                Output::Chain(request) => self.tasks.push_back(Task::Request(request)),
+                Output::Save { file, bytes } => self.jobs.push_back(Job::Save { file, bytes }),
+                Output::Reply { id, answer } => {
+                    if let Some(waiting) = self.commands.remove(&id) {
+                        let _ = waiting.send(answer);
+                    }
+                }
+                Output::Log(line) => {
+                    if self.is_verbose {
+                        eprintln!("{line}");
+                    }
+                }
+            }
+        }
+        self.offer();
+    }
+
+    /// Offers the threads what waits for them.
+    fn offer(&mut self) {
+        offer_all(&mut self.tasks, &self.queues.tasks);
+        offer_all(&mut self.jobs, &self.queues.jobs);
+    }
+
+    /// Says how far the chain is: once a second while it is behind, later at each new tip.
+    fn show(&mut self) {
+        let sync = self.engine.sync();
+        let tip = sync.tip();
+        let (height, headers) = (sync.tree().height(tip), sync.tree().len());
+        let seconds = self.line.at.elapsed().as_secs_f64();
+        let is_behind = sync.is_initial_download();
+        let is_other = (height, headers) != (self.line.height, self.line.headers);
+        if !is_other || seconds < LINE_INTERVAL.as_secs_f64() {
+            return;
+        }
+        let best = sync.tree().height(sync.tree().best());
+        let peers = self.engine.network().peers().count();
+        let rate = f64::from(height.saturating_sub(self.line.height)) / seconds;
+        if is_behind {
+            eprintln!("height {height} of {best}, {peers} peers, {rate:.0} blocks/s");
+        } else if height != self.line.height {
+            eprintln!("height {height}, block {}, {peers} peers", sync.tree().hash(tip));
+        }
+        self.line = Line { at: clock::instant(), height, headers };
+    }
+}
+
+fn offer_all<T>(waiting: &mut VecDeque<T>, queue: &Sender<T>) {
+    while let Some(first) = waiting.pop_front() {
+        match queue.try_send(first) {
+            Ok(()) => {}
+            Err(TrySendError::Full(first)) => return waiting.push_front(first),
+            // The thread has ended, which its owner hears of.
+            Err(TrySendError::Disconnected(_)) => return waiting.clear(),
+        }
+    }
+}
+
+fn input_of(happening: Happening) -> Input {
+    match happening {
+        Happening::Accepted { id, remote, local } => {
+            Input::Accepted { peer: PeerId(id), remote: remote.into(), local: local.into() }
+        }
+        Happening::Dialled { id, local } => {
+            Input::Dialled { peer: PeerId(id), local: local.into() }
+        }
+        Happening::DialFailed { id, reason } => Input::DialFailed { peer: PeerId(id), reason },
+        Happening::Received { id, bytes } => Input::Received { peer: PeerId(id), bytes },
+        Happening::Written { id, bytes } => Input::Written { peer: PeerId(id), bytes },
+        Happening::Closed { id } => Input::Closed { peer: PeerId(id) },
+    }
+}

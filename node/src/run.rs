@@ -1,0 +1,295 @@
+//! `caesure` without a subcommand: the node.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use caesure_consensus::{HeaderId, HeaderTree, Params};
+use caesure_engine::{ChainEvent, Engine, EngineOptions, Input};
+use caesure_http::{About, Cookie, ServeOptions, Stop, User, serve};
+use caesure_ledger::Worlds;
+use caesure_p2p::{BlockState, NetworkOptions, SavedFiles, SyncOptions};
+use caesure_wire::{BlockHash, Endpoint};
+use crossbeam_channel::{Sender, bounded};
+
+use crate::args::{Common, Run};
+use crate::disk::{Disk, Job, resolve_names, spawn};
+use crate::handle::{Handle, Shared};
+use crate::node::{News, Node, Queues};
+use crate::opening::{Access, Settings, open_chain};
+use crate::reactor::{Reactor, allow_descriptors};
+use crate::validator::{Task, Validator};
+use crate::{Error, Outcome, base};
+
+/// How many values wait for a thread at most.
+const QUEUE: usize = 1024;
+/// Descriptors for files, listeners, RPC and what the libraries need.
+const OTHER_FILES: u64 = 192;
+/// Accepted connections that may stand beyond `-i`, until it is decided which to close.
+const ACCEPTED_BEYOND: usize = 32;
+/// How long a proxy may take to answer at the start.
+const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The service bit of those who have all blocks.
+const NODE_NETWORK: u64 = 1;
+/// Service bits. Core: `NODE_NETWORK`, `NODE_WITNESS`, `NODE_NETWORK_LIMITED`.
+const SERVICES: u64 = NODE_NETWORK | 1 << 3 | 1 << 10;
+
+/// What the engine begins with of the chain.
+struct Start {
+    tree: HeaderTree,
+    states: Vec<BlockState>,
+    is_pruned: bool,
+    tip: HeaderId,
+    worlds: Worlds,
+}
+
+pub(crate) fn run(common: &Common, run: &Run) -> Result<Outcome, Error> {
+    let folder = base::network_folder(common.base.as_deref(), common.network())?;
+    let params = run.params(common);
+    raise_descriptor_limit(run)?;
+    let mut reactor = Reactor::new(run.incoming + ACCEPTED_BEYOND).map_err(Error::Poll)?;
+    let listen = listen(&mut reactor, run, params.default_port)?;
+    if let Some(proxy) = run.proxy {
+        TcpStream::connect_timeout(&proxy, PROXY_TIMEOUT)
+            .map_err(|source| Error::Proxy { address: proxy, source })?;
+    }
+    let mut settings = Settings::new(&run.validation);
+    settings.assumed_valid = run.validation.assumevalid.unwrap_or(params.default_assume_valid);
+    if settings.assumed_valid != BlockHash::ZERO {
+        eprintln!("scripts below block {} are not checked (--assumevalid)", settings.assumed_valid);
+    }
+    let chain = open_chain(&folder, params.clone(), Access::Write, &settings)?;
+    let mut validator = Validator::new(chain, &folder)?;
+    validator.prune_target = run.prune.map(|mib| mib << 20);
+    let chain = &validator.chain;
+    let start = Start {
+        tree: chain.tree.clone(),
+        states: chain.states(),
+        // What was pruned once stays so without the option.
+        is_pruned: run.prune.is_some() || chain.store.reader().has_released(),
+        tip: chain.tip_id(),
+        worlds: chain.ledger.reader(),
+    };
+    let tip = start.tree.hash(start.tip);
+    eprintln!("height {}, block {tip}, in {}", start.tree.height(start.tip), folder.display());
+    for address in &listen {
+        eprintln!("listening on {address}");
+    }
+    let shared = Arc::new(Shared::new(reactor.waker(), tip));
+    let listen = listen.into_iter().map(Endpoint::from).collect();
+    let options = engine_options(run, &params, listen, &folder, start);
+    work(run, &folder, validator, shared, reactor, options)
+}
+
+/// Starts all threads, runs the loop, and ends them.
+fn work(
+    run: &Run,
+    folder: &Path,
+    validator: Validator,
+    shared: Arc<Shared>,
+    reactor: Reactor,
+    (options, worlds): (EngineOptions, Worlds),
+) -> Result<Outcome, Error> {
+    let magic = options.network.params.magic;
+    let (news_in, news) = bounded(QUEUE);
+    let (tasks, tasks_out) = bounded(QUEUE);
+    let (jobs, jobs_out) = bounded(QUEUE);
+    let (names, names_out) = bounded(QUEUE);
+    let tell = |shared: &Arc<Shared>, news: &Sender<News>| {
+        let (shared, news) = (Arc::clone(shared), news.clone());
+        move |input| {
+            let is_heard = news.send(News::Input(input)).is_ok();
+            shared.wake();
+            is_heard
+        }
+    };
+    let disk = Disk::open(folder, magic, tasks.clone())?;
+    let tell_disk = tell(&shared, &news_in);
+    let disk = disk.start(jobs_out, move |input| _ = tell_disk(input));
+    let tell_names = tell(&shared, &news_in);
+    resolve_names(names_out, move |input| _ = tell_names(input));
+    let stop_chain = Arc::clone(&validator.chain.stop);
+    let tell_chain = tell(&shared, &news_in);
+    let (ended, waker) = (news_in.clone(), Arc::clone(&shared));
+    let chain = spawn(move || {
+        let result = validator.run(&tasks_out, |event: ChainEvent| tell_chain(Input::Chain(event)));
+        let _ = ended.send(News::ChainEnded);
+        waker.wake();
+        result
+    });
+    let stopping = Arc::clone(&shared);
+    ctrlc::set_handler(move || {
+        if stopping.stop.load(Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping");
+        stopping.stop();
+    })?;
+    let about = about(run, folder, &options, &shared);
+    let handle = Handle {
+        shared: Arc::clone(&shared),
+        news: news_in,
+        jobs: jobs.clone(),
+        worlds,
+        blocks_path: folder.join("blocks.bin"),
+        about: Arc::new(about),
+    };
+    let rpc = match run.no_rpc {
+        true => None,
+        false => Some(serve_rpc(run, folder, options.network.params.rpc_port, handle.clone())?),
+    };
+    let engine = Engine::new(options, shared.now());
+    let queues = Queues { tasks: tasks.clone(), jobs: jobs.clone(), names, news };
+    let ran = Node::new(engine, reactor, queues, shared, run.verbose).run();
+    handle.shared.stop();
+    stop_chain.store(true, Ordering::Relaxed);
+    // They may have ended already. Those who ask over RPC may still hold a queue.
+    let _ = tasks.send(Task::Stop);
+    let _ = jobs.send(Job::Stop);
+    if let Some((thread, stop, _cookie)) = rpc {
+        stop.stop();
+        if let Ok(Err(error)) = thread.join() {
+            eprintln!("caesure: JSON-RPC: {error}");
+        }
+    }
+    let chain = chain.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let disk = disk.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    chain.and(disk).and(ran)?;
+    Ok(Outcome::Done)
+}
+
+type Rpc = (JoinHandle<io::Result<()>>, Stop, Option<Cookie>);
+
+/// Serves JSON-RPC on a thread of its own. Who has no password in the options has the cookie file's.
+fn serve_rpc(run: &Run, folder: &Path, port: u16, handle: Handle) -> Result<Rpc, Error> {
+    let own: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let own = own.map(|ip| SocketAddr::new(ip, port));
+    let mut listeners = Vec::new();
+    for &address in run.rpc.as_ref().map_or(&own[..], std::slice::from_ref) {
+        match TcpListener::bind(address) {
+            Ok(listener) => listeners.push(listener),
+            // Many machines have no IPv6.
+            Err(error) if listeners.is_empty() || error.kind() == ErrorKind::AddrInUse => {
+                return Err(Error::Listen { address, source: error });
+            }
+            Err(_) => {}
+        }
+    }
+    let mut users = Vec::new();
+    for text in &run.rpcauth {
+        users.push(User::from_rpcauth(text).ok_or_else(|| Error::RpcAuth(text.clone()))?);
+    }
+    let mut cookie = None;
+    let (secret, salt) = (random_bytes(), random_bytes());
+    match (&run.rpcuser, &run.rpcpassword) {
+        (Some(name), Some(password)) => users.push(User::new(name, password, salt)),
+        _ => {
+            let path = folder.join(".cookie");
+            let made = Cookie::create(&path, secret).map_err(Error::io(&path))?;
+            users.push(made.user());
+            cookie = Some(made);
+        }
+    }
+    let stop = Stop::new();
+    let switch = stop.clone();
+    let options = ServeOptions { users, ..ServeOptions::default() };
+    let thread = spawn(move || serve(listeners, Arc::new(handle), options, &switch));
+    Ok((thread, stop, cookie))
+}
+
+fn engine_options(
+    run: &Run,
+    params: &Params,
+    listen: Vec<Endpoint>,
+    folder: &Path,
+    start: Start,
+) -> (EngineOptions, Worlds) {
+    let read = |name: &str| fs::read(folder.join(name)).ok();
+    let saved = SavedFiles {
+        peers: read("peers.bin"),
+        bans: read("bans.bin"),
+        anchors: read("anchors.bin"),
+    };
+    let network = NetworkOptions {
+        outbound: run.outgoing,
+        inbound: run.incoming,
+        listen,
+        connect: run.connect(params.default_port),
+        only_connect: run.only_connect,
+        dns_seed: !run.no_dns_seed,
+        v2: run.v2transport == 1,
+        proxy: run.proxy.map(Endpoint::from),
+        blocks_only: run.blocksonly,
+        services: if start.is_pruned { SERVICES - NODE_NETWORK } else { SERVICES },
+        ..NetworkOptions::new(params.clone())
+    };
+    let sync = SyncOptions {
+        params: params.clone(),
+        minimum_chain_work: params.minimum_chain_work,
+        blocks_only: run.blocksonly,
+        relays_before_tip: run.relay,
+        pruned: start.is_pruned,
+    };
+    let seed = random_bytes();
+    let Start { tree, states, tip, worlds, .. } = start;
+    (EngineOptions { network, sync, saved, tree, states, tip, seed }, worlds)
+}
+
+/// Bytes that nobody can foretell: the standard library keys its tables with such.
+fn random_bytes<const N: usize>() -> [u8; N] {
+    use std::hash::{BuildHasher, RandomState};
+    let mut bytes = [0; N];
+    for word in bytes.as_chunks_mut::<8>().0 {
+        *word = RandomState::new().hash_one(0).to_le_bytes();
+    }
+    bytes
+}
+
+fn about(run: &Run, folder: &Path, options: &EngineOptions, shared: &Shared) -> About {
+    About {
+        folder: folder.to_owned(),
+        log_file: None,
+        started: shared.now().mono,
+        user_agent: options.network.user_agent.clone(),
+        version: VERSION,
+        prune_target: run.prune.map(|mib| mib << 20),
+        relays_txs: !run.blocksonly,
+        proxy: options.network.proxy.clone(),
+    }
+}
+
+/// The version as a number, as Core does it.
+const VERSION: u32 = 100;
+
+/// Opens the sockets that peers dial: those of `-s`, else all interfaces at the network's port,
+/// unless the node is to be alone with those that it dials.
+fn listen(reactor: &mut Reactor, run: &Run, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    let failed = |address| move |source| Error::Listen { address, source };
+    if run.serve.is_empty() && !run.only_connect {
+        let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
+        let any_v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+        // Where there is IPv6, its socket takes IPv4 too.
+        return match reactor.listen(any) {
+            Ok(address) => Ok(vec![address]),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => Err(failed(any)(error)),
+            Err(_) => Ok(vec![reactor.listen(any_v4).map_err(failed(any_v4))?]),
+        };
+    }
+    run.serve.iter().map(|&address| reactor.listen(address).map_err(failed(address))).collect()
+}
+
+/// Has the system allow as many files as it may, and refuses more connections than that.
+fn raise_descriptor_limit(run: &Run) -> Result<(), Error> {
+    let wanted = run.incoming + ACCEPTED_BEYOND + run.outgoing;
+    let needed = wanted as u64 + OTHER_FILES;
+    let allowed = allow_descriptors();
+    if allowed < needed {
+        return Err(Error::TooManyConnections { wanted: run.incoming, needed, allowed });
+    }
+    Ok(())
+}

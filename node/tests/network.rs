@@ -1,0 +1,404 @@
+//! The running program over real sockets: with a `bitcoind`, and with itself.
+
+#[path = "support/bitcoind.rs"]
+mod bitcoind;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use caesure_consensus::{Network, Params};
+use caesure_generate::{coinbase, mine_block};
+use caesure_wire::{BlockHash, Header, TxOut};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use bitcoind::Bitcoind;
+
+const WAIT: Duration = Duration::from_millis(50);
+/// Far longer than anything here takes.
+const TRIES: u32 = 2_400;
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A running node on regtest.
+struct Node {
+    base: TempDir,
+    child: Child,
+    port: u16,
+    rpc: u16,
+    args: Vec<String>,
+}
+
+impl Node {
+    fn start(args: &[String]) -> Self {
+        let base = TempDir::new().unwrap();
+        let (port, rpc) = (free_port(), free_port());
+        let child = Self::spawn(base.path(), port, rpc, args);
+        let mut node = Self { base, child, port, rpc, args: args.to_vec() };
+        node.wait();
+        node
+    }
+
+    fn spawn(base: &Path, port: u16, rpc: u16, args: &[String]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_caesure"))
+            .args(["--network", "regtest", "--only-connect", "-b"])
+            .arg(base)
+            .args(["-s", &format!("127.0.0.1:{port}"), "--rpc", &format!("127.0.0.1:{rpc}")])
+            .args(args)
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Starts it again on the same folder, with more peers to dial.
+    fn restart(&mut self, more: &[String]) {
+        self.args.extend_from_slice(more);
+        self.child = Self::spawn(self.base.path(), self.port, self.rpc, &self.args);
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        for _ in 0..TRIES {
+            if self.call("getblockcount", &json!([])).is_ok() {
+                return;
+            }
+            assert!(self.child.try_wait().unwrap().is_none(), "the node has stopped");
+            sleep(WAIT);
+        }
+        panic!("the node does not answer");
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.base.path().join("regtest")
+    }
+
+    fn call(&self, method: &str, params: &Value) -> Result<Value, Value> {
+        bitcoind::call(&self.folder().join(".cookie"), self.rpc, method, params)
+    }
+
+    fn get(&self, method: &str, params: &Value) -> Value {
+        self.call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn tip(&self) -> String {
+        self.get("getbestblockhash", &json!([])).as_str().unwrap().to_owned()
+    }
+
+    fn wait_tip(&self, tip: &str) {
+        for _ in 0..TRIES {
+            if self.tip() == tip {
+                return;
+            }
+            sleep(WAIT);
+        }
+        let info = self.get("getblockchaininfo", &json!([]));
+        panic!("not at {tip}: {info}, {}", self.get("getpeerinfo", &json!([])));
+    }
+
+    fn submit(&self, block: &[u8]) -> Value {
+        self.get("submitblock", &json!([caesure_text::hex::encode(block)]))
+    }
+
+    /// Sends a signal and returns the exit status.
+    fn end(&mut self, signal: &str) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+
+    fn dial(&self) -> String {
+        format!("-c127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A day ago: blocks of today are relayed, those of long ago are not.
+fn recently() -> u32 {
+    #[expect(clippy::disallowed_methods, reason = "peers compare it with their clocks")]
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    u32::try_from(since.unwrap().as_secs()).unwrap() - 20_000
+}
+
+/// Blocks on a parent, each with a coinbase alone.
+fn chain(parent: &Header, height: u32, count: u32, tag: u32) -> Vec<Vec<u8>> {
+    let mut parent = *parent;
+    let start = recently();
+    let block = |height| {
+        let outputs = vec![TxOut { value: 1, script_pubkey: vec![0x51] }];
+        let time = start.max(parent.time + 1);
+        let bytes = mine_block(parent.hash(), time, coinbase(height, tag, outputs), &[]);
+        parent = header(&bytes);
+        bytes
+    };
+    (height..height + count).map(block).collect()
+}
+
+fn header(block: &[u8]) -> Header {
+    Header::from_bytes(block.first_chunk().unwrap())
+}
+
+fn hash(block: &[u8]) -> BlockHash {
+    header(block).hash()
+}
+
+fn genesis() -> Header {
+    Params::new(Network::Regtest).genesis
+}
+
+fn last(blocks: &[Vec<u8>]) -> String {
+    hash(blocks.last().unwrap()).to_string()
+}
+
+/// A `bitcoind` that listens for peers, and the port.
+fn listening_bitcoind(test: &str, args: &[&str]) -> Option<(Bitcoind, u16)> {
+    let port = free_port();
+    let own = [format!("-port={port}"), format!("-bind=127.0.0.1:{port}"), "-listen=1".to_owned()];
+    let args: Vec<String> = own.into_iter().chain(args.iter().map(|it| (*it).to_owned())).collect();
+    Some((Bitcoind::start(test, &args)?, port))
+}
+
+fn wait_bitcoind(bitcoind: &Bitcoind, tip: &str) {
+    for _ in 0..TRIES {
+        if bitcoind.get("getbestblockhash", &json!([])) == tip {
+            return;
+        }
+        sleep(WAIT);
+    }
+    panic!("bitcoind stays at {}", bitcoind.get("getchaintips", &json!([])));
+}
+
+fn transports(node: &Node) -> Vec<Value> {
+    let peers = node.get("getpeerinfo", &json!([]));
+    peers.as_array().unwrap().iter().map(|peer| peer["transport_protocol_type"].clone()).collect()
+}
+
+fn set_hash(value: &Value) -> (Value, Value) {
+    (value["hash_serialized_3"].clone(), value["bestblock"].clone())
+}
+
+#[test]
+fn it_syncs_from_bitcoind_and_serves_a_new_one_over_both_transports() {
+    for v2 in ["1", "0"] {
+        let transport = format!("-v2transport={v2}");
+        let Some((core, port)) =
+            listening_bitcoind("sync from and to bitcoind", &[&transport, "-maxtipage=1000000000"])
+        else {
+            return;
+        };
+        let blocks = chain(&genesis(), 1, 300, 1);
+        blocks.iter().for_each(|block| assert_eq!(core.submit(block), Value::Null));
+        let tip = last(&blocks);
+        let v2_arg = format!("--v2transport={v2}");
+        let node = Node::start(&[format!("-c127.0.0.1:{port}"), v2_arg]);
+        node.wait_tip(&tip);
+        assert_eq!(transports(&node), [["v1", "v2"][usize::from(v2 == "1")]]);
+        let sets =
+            [node.get("gettxoutsetinfo", &json!([])), core.get("gettxoutsetinfo", &json!([]))];
+        assert_eq!(set_hash(&sets[0]), set_hash(&sets[1]));
+
+        let Some((fresh, _)) = listening_bitcoind("", &[&transport, "-maxtipage=1000000000"])
+        else {
+            unreachable!("the first one started")
+        };
+        let address = format!("127.0.0.1:{}", node.port);
+        fresh.get("addnode", &json!([address, "onetry"]));
+        wait_bitcoind(&fresh, &tip);
+    }
+}
+
+#[test]
+fn it_follows_reorganisations_of_bitcoind_however_deep_and_either_may_start_again() {
+    let Some((mut core, port)) =
+        listening_bitcoind("reorganisations", &["-maxtipage=1000000000", "-persistmempool=0"])
+    else {
+        return;
+    };
+    let dial = format!("-c127.0.0.1:{port}");
+    let mut blocks = chain(&genesis(), 1, 130, 1);
+    blocks.iter().for_each(|block| assert_eq!(core.submit(block), Value::Null));
+    let mut node = Node::start(&[dial, "--horizon=20".to_owned()]);
+    node.wait_tip(&last(&blocks));
+    for (tag, depth) in (2..).zip([1, 6, 100]) {
+        let kept = blocks.len() - depth;
+        let fork = chain(
+            &header(&blocks[kept - 1]),
+            u32::try_from(kept).unwrap() + 1,
+            u32::try_from(depth).unwrap() + 1,
+            tag,
+        );
+        blocks.truncate(kept);
+        fork.iter().for_each(|block| _ = core.submit(block));
+        blocks.extend(fork);
+        wait_bitcoind(&core, &last(&blocks));
+        node.wait_tip(&last(&blocks));
+    }
+    // Killed in the middle of a sync, then the other one.
+    let more =
+        chain(&header(blocks.last().unwrap()), u32::try_from(blocks.len()).unwrap() + 1, 150, 9);
+    more[..140].iter().for_each(|block| assert_eq!(core.submit(block), Value::Null));
+    assert_eq!(node.end("-KILL"), None);
+    node.restart(&[]);
+    node.wait_tip(&hash(&more[139]).to_string());
+    core.restart();
+    more[140..].iter().for_each(|block| assert_eq!(core.submit(block), Value::Null));
+    node.wait_tip(&last(&more));
+    let sets = [node.get("gettxoutsetinfo", &json!([])), core.get("gettxoutsetinfo", &json!([]))];
+    assert_eq!(set_hash(&sets[0]), set_hash(&sets[1]));
+    assert_eq!(node.end("-TERM"), Some(0));
+}
+
+#[test]
+fn new_blocks_go_to_bitcoind_and_come_from_it_as_compact_blocks() {
+    let Some((core, port)) = listening_bitcoind("compact blocks", &["-maxtipage=1000000000"])
+    else {
+        return;
+    };
+    let blocks = chain(&genesis(), 1, 60, 1);
+    blocks[..20].iter().for_each(|block| assert_eq!(core.submit(block), Value::Null));
+    let node = Node::start(&[format!("-c127.0.0.1:{port}")]);
+    node.wait_tip(&hash(&blocks[19]).to_string());
+    for (at, block) in blocks.iter().enumerate().skip(20) {
+        if at % 2 == 0 {
+            assert_eq!(core.submit(block), Value::Null);
+        } else {
+            assert_eq!(node.submit(block), Value::Null);
+        }
+        let tip = hash(block).to_string();
+        node.wait_tip(&tip);
+        wait_bitcoind(&core, &tip);
+    }
+    let peers = core.get("getpeerinfo", &json!([]));
+    let (sent, received) = (&peers[0]["bytessent_per_msg"], &peers[0]["bytesrecv_per_msg"]);
+    assert!(sent["cmpctblock"].is_number(), "{peers}");
+    assert!(received["cmpctblock"].is_number(), "{peers}");
+}
+
+#[test]
+fn two_nodes_agree_and_one_goes_on_after_kill_9() {
+    let first = Node::start(&[]);
+    let blocks = chain(&genesis(), 1, 200, 1);
+    blocks[..120].iter().for_each(|block| assert_eq!(first.submit(block), Value::Null));
+    let mut second = Node::start(&[first.dial()]);
+    second.wait_tip(&hash(&blocks[119]).to_string());
+    assert_eq!(transports(&second), ["v2"]);
+    assert_eq!(second.end("-KILL"), None);
+    blocks[120..].iter().for_each(|block| assert_eq!(first.submit(block), Value::Null));
+    second.restart(&[]);
+    second.wait_tip(&last(&blocks));
+    // A longer branch in the one that was dialled by nobody else.
+    let fork = chain(&header(&blocks[149]), 151, 60, 2);
+    fork.iter().for_each(|block| _ = second.submit(block));
+    second.wait_tip(&last(&fork));
+    first.wait_tip(&last(&fork));
+    let sets = [&first, &second].map(|node| node.get("gettxoutsetinfo", &json!([])));
+    assert_eq!(set_hash(&sets[0]), set_hash(&sets[1]));
+}
+
+#[test]
+fn a_signal_or_the_stop_command_ends_it_with_success_and_all_is_saved() {
+    let blocks = chain(&genesis(), 1, 50, 1);
+    for how in ["-TERM", "-INT", "stop"] {
+        let mut node = Node::start(&[]);
+        blocks.iter().for_each(|block| assert_eq!(node.submit(block), Value::Null));
+        let status = if how == "stop" {
+            node.get("stop", &json!([]));
+            node.child.wait().unwrap().code()
+        } else {
+            node.end(how)
+        };
+        assert_eq!(status, Some(0), "{how}");
+        for file in ["peers.bin", "headers.bin", "ledger.table"] {
+            assert!(node.folder().join(file).exists(), "{how}: {file}");
+        }
+        assert!(!node.folder().join(".cookie").exists(), "{how}");
+        node.restart(&[]);
+        assert_eq!(node.tip(), last(&blocks));
+    }
+}
+
+#[test]
+fn an_invalidated_block_stays_so_after_a_start_until_it_is_reconsidered() {
+    let mut node = Node::start(&[]);
+    let blocks = chain(&genesis(), 1, 30, 1);
+    blocks.iter().for_each(|block| assert_eq!(node.submit(block), Value::Null));
+    let hash_at = |at: usize| hash(&blocks[at]).to_string();
+    node.get("invalidateblock", &json!([hash_at(10)]));
+    assert_eq!(node.tip(), hash_at(9));
+    assert_eq!(node.end("-TERM"), Some(0));
+    node.restart(&[]);
+    assert_eq!(node.tip(), hash_at(9));
+    node.get("reconsiderblock", &json!([hash_at(10)]));
+    node.wait_tip(&last(&blocks));
+}
+
+/// The exit status and what is said.
+fn refused(args: &[&str]) -> (i32, String) {
+    let base = TempDir::new().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_caesure"))
+        .args(["--network", "regtest", "--only-connect", "--no-rpc", "-b"])
+        .arg(base.path())
+        .args(args)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (child.wait().unwrap().code().unwrap(), said)
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_a_sentence() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let (status, said) = refused(&["-s", &taken]);
+    assert_eq!(status, 1, "{said}");
+    assert!(
+        said.contains(&format!("cannot listen on {taken}")) && said.contains("in use"),
+        "{said}"
+    );
+    let closed = format!("127.0.0.1:{}", free_port());
+    let (status, said) = refused(&["--proxy", &closed]);
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains(&format!("the proxy {closed} cannot be reached")), "{said}");
+    for wrong in [["-c", "nowhere:8333x"], ["-s", "127.0.0.1"], ["--minimumchainwork", "xyz"]] {
+        let (status, said) = refused(&wrong);
+        assert_eq!(status, 2, "{said}");
+        assert!(said.contains(wrong[1]), "{said}");
+    }
+    let (status, said) = refused(&["-i", "900000000"]);
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("smaller -i"), "{said}");
+    for later in ["-m", "-a", "--daemon", "--packet"] {
+        assert_eq!(refused(&[later]).0, 2, "{later}");
+    }
+}
+
+#[test]
+fn a_peer_that_says_nothing_or_nonsense_harms_nobody() {
+    let node = Node::start(&[]);
+    let silent = TcpStream::connect(("127.0.0.1", node.port)).unwrap();
+    let mut loud = TcpStream::connect(("127.0.0.1", node.port)).unwrap();
+    // It may be closed before all is written.
+    let _ = loud.write_all(&[0xff; 1 << 20]);
+    let mut http = TcpStream::connect(("127.0.0.1", node.port)).unwrap();
+    let _ = http.write_all(b"GET / HTTP/1.1\r\n\r\n");
+    let blocks = chain(&genesis(), 1, 10, 1);
+    blocks.iter().for_each(|block| assert_eq!(node.submit(block), Value::Null));
+    assert_eq!(node.tip(), last(&blocks));
+    drop(silent);
+    let mut line = String::new();
+    let _ = BufReader::new(loud).read_line(&mut line);
+    assert_eq!(node.get("getblockcount", &json!([])), 10);
+}
