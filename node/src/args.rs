@@ -226,10 +226,10 @@ pub(crate) struct Run {
     /// How many peers are accepted
     #[arg(short, value_name = "N", default_value_t = 114)]
     pub(crate) incoming: usize,
-    /// Serves at this address alone, instead of all interfaces [repeatable]
+    /// Serves at this address alone, instead of all interfaces (repeatable)
     #[arg(short, value_name = "IP:PORT")]
     pub(crate) serve: Vec<SocketAddr>,
-    /// Keeps a connection to this node [repeatable]
+    /// Keeps a connection to this node (repeatable)
     #[arg(short, value_name = "IP:PORT", value_parser = Endpoint::from_str)]
     connect: Vec<Endpoint>,
     /// Takes and relays transactions even before the tip is reached
@@ -250,7 +250,7 @@ pub(crate) struct Run {
     /// The user's password
     #[arg(long, value_name = "PASSWORD", requires = "rpcuser")]
     pub(crate) rpcpassword: Option<String>,
-    /// A user of JSON-RPC, as rpcauth.py of Bitcoin Core writes it [repeatable]
+    /// A user of JSON-RPC, as rpcauth.py of Bitcoin Core writes it (repeatable)
     #[arg(long, value_name = "USER:SALT$HASH")]
     pub(crate) rpcauth: Vec<String>,
     #[command(flatten)]
