@@ -306,6 +306,73 @@ fn two_nodes_agree_and_one_goes_on_after_kill_9() {
     assert_eq!(set_hash(&sets[0]), set_hash(&sets[1]));
 }
 
+/// A full node of bcoin: its port, whom it dials, how many blocks it finds first. It prints its tip.
+const BCOIN: &str = "
+process.env.NODE_BACKEND = 'js';
+const {FullNode} = require('bcoin');
+const [port, peer, blocks] = process.argv.slice(1);
+(async () => {
+    const node = new FullNode({network: 'regtest', memory: true, listen: true, workers: false,
+        host: '127.0.0.1', port: +port, httpPort: +port + 1, maxOutbound: 1, bip37: false,
+        logLevel: 'none', nodes: peer === '-' ? [] : [peer]});
+    await node.open();
+    await node.connect();
+    for (let i = 0; i < +blocks; i++)
+        await node.chain.add(await node.miner.mineBlock());
+    node.startSync();
+    setInterval(() => console.log(node.chain.tip.rhash()), 100);
+})();
+";
+
+/// A process that ends with its owner.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts bcoin and waits for a tip that is good.
+fn bcoin(
+    folder: &Path,
+    peer: &str,
+    blocks: u32,
+    is_good: impl Fn(&str) -> bool,
+) -> (Running, u16, String) {
+    let port = free_port();
+    let mut child = Command::new("node")
+        .args(["-e", BCOIN, &port.to_string(), peer, &blocks.to_string()])
+        .current_dir(folder)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let running = Running(child);
+    let tip = lines.by_ref().map(Result::unwrap).take(600).find(|tip| is_good(tip));
+    std::thread::spawn(move || lines.for_each(drop));
+    (running, port, tip.expect("bcoin comes to a tip"))
+}
+
+#[test]
+fn it_syncs_from_bcoin_and_serves_it() {
+    let Some(folder) = std::env::var_os("BCOIN_DIR").map(PathBuf::from) else {
+        println!("it_syncs_from_bcoin_and_serves_it: left out, BCOIN_DIR is not set");
+        return;
+    };
+    let genesis = Params::new(Network::Regtest).genesis_hash.to_string();
+    let (_running, port, tip) = bcoin(&folder, "-", 120, |_| true);
+    // bcoin bans who speaks the second transport to it.
+    let arguments = [format!("-c127.0.0.1:{port}"), "--v2transport=0".to_owned()];
+    let node = Node::start(&arguments);
+    node.wait_tip(&tip);
+    assert_ne!(tip, genesis);
+    let us = format!("127.0.0.1:{}", node.port);
+    let (_other, _, theirs) = bcoin(&folder, &us, 0, |theirs| theirs == tip);
+    assert_eq!(theirs, tip);
+}
+
 #[test]
 fn a_signal_or_the_stop_command_ends_it_with_success_and_all_is_saved() {
     let blocks = chain(&genesis(), 1, 50, 1);
