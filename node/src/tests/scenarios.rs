@@ -107,3 +107,21 @@ fn the_same_seed_gives_the_same_run() {
     assert_eq!(first, run());
     assert_ne!(first.2, 0);
 }
+
+#[test]
+fn three_dozen_nodes_come_to_one_tip() {
+    over_seeds(1, |seed| {
+        let mut simulation = Simulation::new(seed, &[Conduct::Honest; 36]);
+        simulation.mine(Some(Duration::from_secs(20)));
+        for host in 0..6 {
+            let at = Duration::from_secs(90 + 40 * host as u64);
+            simulation.crash(host * 5, at, Duration::from_secs(60));
+        }
+        simulation.divide((0..36).map(|host| host % 2).collect(), minutes(3));
+        simulation.divide(vec![0; 36], minutes(6));
+        simulation.run(minutes(9));
+        simulation.mine(None);
+        assert!(simulation.converges_within(minutes(30)), "heights {:?}", simulation.heights());
+        simulation
+    });
+}

@@ -290,7 +290,10 @@ impl Simulation {
                             .iter()
                             .map(move |(peer, end)| (host, *peer, end.other.0))
                     })
-                    .filter(|(host, _, other)| self.sides[*host] != self.sides[*other])
+                    .filter(|(host, _, other)| {
+                        let side = self.sides.get(*other);
+                        side.is_some_and(|side| *side != self.sides[*host])
+                    })
                     .map(|(host, peer, _)| (host, peer))
                     .collect();
                 for (host, peer) in cut {
