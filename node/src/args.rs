@@ -125,6 +125,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Utxo,
     },
+    /// Runs a record of --record again, and shows what came of it
+    Replay {
+        /// The record
+        file: PathBuf,
+    },
     /// Asks a running node, with the options and output of bitcoin-cli
     Cli {
         /// Options of bitcoin-cli, the method, its arguments
@@ -276,6 +281,9 @@ pub(crate) struct Run {
     /// Asks peers for no transactions
     #[arg(long)]
     pub(crate) blocksonly: bool,
+    /// Writes all that happens to the node into this new file, for caesure replay
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
 }
 
 fn parse_work(text: &str) -> Result<Work, String> {

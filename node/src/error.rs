@@ -69,6 +69,8 @@ pub(crate) enum Error {
     TooManyConnections { wanted: usize, needed: u64, allowed: u64 },
     #[error("the sockets of the operating system cannot be watched: {0}")]
     Poll(io::Error),
+    #[error("{}: {source}", path.display())]
+    Record { path: PathBuf, source: caesure_engine::RecordError },
     #[error("nothing was cut: answer yes, or give --yes")]
     NotConfirmed,
 }

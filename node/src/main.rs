@@ -20,6 +20,7 @@ mod pool;
 mod progress;
 mod prune;
 mod reactor;
+mod record;
 mod run;
 mod script_cache;
 mod truncate;
@@ -143,6 +144,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Error> {
         Command::Verify(options) => verify::run(common, options),
         Command::Truncate { ceiling, block, yes } => truncate::run(common, *ceiling, block, *yes),
         Command::Utxo { ceiling, command } => utxo::run(common, *ceiling, command),
+        Command::Replay { file } => record::replay(common, file),
         Command::Cli { .. } => unreachable!("it was run before"),
     }
 }

@@ -1,13 +1,16 @@
 //! The loop: what happens goes into the engine, and what it wants done is done.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use caesure_engine::{ChainEvent, ChainRequest, Command, CommandError, Engine, Input, Output};
+use caesure_engine::{ChainEvent, ChainRequest, Command, CommandError, Input, Output, Runner};
 use caesure_http::Look;
-use caesure_p2p::{Now, PeerId};
+use caesure_p2p::PeerId;
+use caesure_text::hex;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use crate::disk::Job;
@@ -40,7 +43,8 @@ pub(crate) struct Queues {
 
 /// The engine and what it works on.
 pub(crate) struct Node {
-    engine: Engine,
+    runner: Runner,
+    record: Option<File>,
     reactor: Reactor,
     queues: Queues,
     shared: Arc<Shared>,
@@ -64,17 +68,19 @@ struct Line {
 
 impl Node {
     pub(crate) fn new(
-        engine: Engine,
+        runner: Runner,
+        record: Option<File>,
         reactor: Reactor,
         queues: Queues,
         shared: Arc<Shared>,
         is_verbose: bool,
     ) -> Self {
-        let sync = engine.sync();
+        let sync = runner.engine().sync();
         let (height, headers) = (sync.tree().height(sync.tip()), sync.tree().len());
         let line = Line { at: clock::instant(), height, headers };
         Self {
-            engine,
+            runner,
+            record,
             reactor,
             queues,
             shared,
@@ -93,14 +99,14 @@ impl Node {
     pub(crate) fn run(mut self) -> Result<(), Error> {
         // What was noticed at the start is said whether or not somebody wants to know all.
         let is_verbose = std::mem::replace(&mut self.is_verbose, true);
-        self.perform(self.shared.now());
+        self.step(None);
         self.is_verbose = is_verbose;
         while !self.shared.stop.load(Ordering::Relaxed) {
             self.reactor
                 .turn(self.timeout(), |id| {
                     self.tasks.is_empty()
                         && self.jobs.is_empty()
-                        && self.engine.wants_bytes(PeerId(id))
+                        && self.runner.engine().wants_bytes(PeerId(id))
                 })
                 .map_err(Error::Poll)?;
             while let Some(happening) = self.reactor.next() {
@@ -116,15 +122,20 @@ impl Node {
             while let Some(input) = self.inputs.pop_front() {
                 self.feed(input);
             }
-            if self.engine.deadline() <= self.shared.now().mono {
+            if self.runner.engine().deadline() <= self.shared.now().mono {
                 self.feed(Input::Tick);
             }
             self.offer();
             self.show();
+            self.keep_record();
         }
-        let now = self.shared.now();
-        self.engine.stop(now);
-        self.perform(now);
+        self.feed(Input::Stop);
+        self.keep_record();
+        if self.record.is_some()
+            && let Some(summary) = self.runner.summary()
+        {
+            eprintln!("recorded {} inputs, hash {}", summary.inputs, hex::encode(&summary.hash));
+        }
         for job in self.jobs.drain(..) {
             // A disk that fails says so at its end.
             let _ = self.queues.jobs.send(job);
@@ -133,7 +144,7 @@ impl Node {
     }
 
     fn timeout(&self) -> Duration {
-        let until = self.engine.deadline().saturating_sub(self.shared.now().mono);
+        let until = self.runner.engine().deadline().saturating_sub(self.shared.now().mono);
         let until = until.min(LINE_INTERVAL);
         match self.tasks.is_empty() && self.jobs.is_empty() {
             _ if !self.queues.news.is_empty() || !self.inputs.is_empty() => Duration::ZERO,
@@ -147,7 +158,7 @@ impl Node {
         match news {
             News::Input(input) => self.feed(input),
             News::Look(look, done) => {
-                look(&self.engine, self.shared.now());
+                look(self.runner.engine(), self.shared.now());
                 // Who asked may be gone.
                 let _ = done.send(());
             }
@@ -163,20 +174,18 @@ impl Node {
     }
 
     fn feed(&mut self, input: Input) {
-        let now = self.shared.now();
         let tip = match input {
             Input::Chain(ChainEvent::Tip { hash }) => Some(hash),
             _ => None,
         };
-        self.engine.handle(input, now);
-        self.perform(now);
+        self.step(Some(input));
         if let Some(tip) = tip {
             self.shared.set_tip(tip);
         }
     }
 
-    fn perform(&mut self, now: Now) {
-        while let Some(output) = self.engine.poll(now) {
+    fn step(&mut self, input: Option<Input>) {
+        for output in self.runner.step(input, self.shared.now()) {
             match output {
                 Output::Dial { peer, endpoint } => match endpoint.socket_address() {
                     Some(address) => self.reactor.dial(peer.0, address),
@@ -219,9 +228,20 @@ impl Node {
         offer_all(&mut self.jobs, &self.queues.jobs);
     }
 
+    /// A record that cannot be written ends; the node does not.
+    fn keep_record(&mut self) {
+        let bytes = self.runner.take_record();
+        if let Some(file) = &mut self.record
+            && let Err(error) = file.write_all(&bytes)
+        {
+            eprintln!("the record ends: {error}");
+            self.record = None;
+        }
+    }
+
     /// Says how far the chain is: once a second while it is behind, later at each new tip.
     fn show(&mut self) {
-        let sync = self.engine.sync();
+        let sync = self.runner.engine().sync();
         let tip = sync.tip();
         let (height, headers) = (sync.tree().height(tip), sync.tree().len());
         let seconds = self.line.at.elapsed().as_secs_f64();
@@ -231,7 +251,7 @@ impl Node {
             return;
         }
         let best = sync.tree().height(sync.tree().best());
-        let peers = self.engine.network().peers().count();
+        let peers = self.runner.engine().network().peers().count();
         let rate = f64::from(height.saturating_sub(self.line.height)) / seconds;
         if is_behind {
             eprintln!("height {height} of {best}, {peers} peers, {rate:.0} blocks/s");

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use caesure_consensus::{HeaderId, HeaderTree, Params};
-use caesure_engine::{ChainEvent, Engine, EngineOptions, Input};
+use caesure_engine::{ChainEvent, EngineOptions, Input, Runner};
 use caesure_http::{About, Cookie, ServeOptions, Stop, User, serve};
 use caesure_ledger::Worlds;
 use caesure_p2p::{BlockState, NetworkOptions, SavedFiles, SyncOptions};
@@ -24,7 +24,7 @@ use crate::node::{News, Node, Queues};
 use crate::opening::{Access, Settings, open_chain};
 use crate::reactor::{Reactor, allow_descriptors};
 use crate::validator::{Task, Validator};
-use crate::{Error, Outcome, base};
+use crate::{Error, Outcome, base, record};
 
 /// How many values wait for a thread at most.
 const QUEUE: usize = 1024;
@@ -108,6 +108,7 @@ fn work(
             is_heard
         }
     };
+    let record = run.record.as_deref().map(record::create).transpose()?;
     let disk = Disk::open(folder, magic, tasks.clone())?;
     let tell_disk = tell(&shared, &news_in);
     let disk = disk.start(jobs_out, move |input| _ = tell_disk(input));
@@ -143,9 +144,9 @@ fn work(
         true => None,
         false => Some(serve_rpc(run, folder, options.network.params.rpc_port, handle.clone())?),
     };
-    let engine = Engine::new(options, shared.now());
+    let runner = Runner::new(options, shared.now(), record.is_some());
     let queues = Queues { tasks: tasks.clone(), jobs: jobs.clone(), names, news };
-    let ran = Node::new(engine, reactor, queues, shared, run.verbose).run();
+    let ran = Node::new(runner, record, reactor, queues, shared, run.verbose).run();
     handle.shared.stop();
     stop_chain.store(true, Ordering::Relaxed);
     // They may have ended already. Those who ask over RPC may still hold a queue.

@@ -19,7 +19,7 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("ledger", &["consensus", "blockstore", "wire", "hash"]),
     ("generate", &["consensus", "script", "wire", "hash"]),
     ("p2p", &["consensus", "wire", "hash"]),
-    ("engine", &["p2p", "consensus", "wire"]),
+    ("engine", &["p2p", "consensus", "wire", "hash"]),
     ("http", &["engine", "p2p", "ledger", "consensus", "script", "wire", "text", "hash"]),
 ];
 

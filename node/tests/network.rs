@@ -39,19 +39,19 @@ impl Node {
     fn start(args: &[String]) -> Self {
         let base = TempDir::new().unwrap();
         let (port, rpc) = (free_port(), free_port());
-        let child = Self::spawn(base.path(), port, rpc, args);
+        let child = Self::spawn(base.path(), port, rpc, args, Stdio::inherit());
         let mut node = Self { base, child, port, rpc, args: args.to_vec() };
         node.wait();
         node
     }
 
-    fn spawn(base: &Path, port: u16, rpc: u16, args: &[String]) -> Child {
+    fn spawn(base: &Path, port: u16, rpc: u16, args: &[String], stderr: Stdio) -> Child {
         Command::new(env!("CARGO_BIN_EXE_caesure"))
             .args(["--network", "regtest", "--only-connect", "-b"])
             .arg(base)
             .args(["-s", &format!("127.0.0.1:{port}"), "--rpc", &format!("127.0.0.1:{rpc}")])
             .args(args)
-            .stderr(Stdio::inherit())
+            .stderr(stderr)
             .spawn()
             .unwrap()
     }
@@ -59,7 +59,8 @@ impl Node {
     /// Starts it again on the same folder, with more peers to dial.
     fn restart(&mut self, more: &[String]) {
         self.args.extend_from_slice(more);
-        self.child = Self::spawn(self.base.path(), self.port, self.rpc, &self.args);
+        self.child =
+            Self::spawn(self.base.path(), self.port, self.rpc, &self.args, Stdio::inherit());
         self.wait();
     }
 
@@ -371,6 +372,56 @@ fn it_syncs_from_bcoin_and_serves_it() {
     let us = format!("127.0.0.1:{}", node.port);
     let (_other, _, theirs) = bcoin(&folder, &us, 0, |theirs| theirs == tip);
     assert_eq!(theirs, tip);
+}
+
+/// What `caesure replay` says of a record.
+fn replay(record: &Path) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_caesure"));
+    let output = command.args(["--json", "replay"]).arg(record).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_recorded_node_runs_again_from_its_record() {
+    let dir = TempDir::new().unwrap();
+    let first = Node::start(&[]);
+    let blocks = chain(&genesis(), 1, 150, 1);
+    blocks[..120].iter().for_each(|block| assert_eq!(first.submit(block), Value::Null));
+    let record = |name: &str| dir.path().join(name);
+    let option = |name: &str| format!("--record={}", record(name).display());
+    let mut second = Node::start(&[first.dial(), option("killed")]);
+    second.wait_tip(&hash(&blocks[119]).to_string());
+    assert_eq!(second.end("-KILL"), None);
+    let killed = replay(&record("killed"));
+    assert!(Some(100) < killed["inputs"].as_u64(), "{killed}");
+
+    // From what the disk has by now, with commands, and to the end, which says the hash.
+    second.args.pop();
+    let mut args = second.args.clone();
+    args.push(option("stopped"));
+    let mut child = Node::spawn(second.base.path(), second.port, second.rpc, &args, Stdio::piped());
+    let said = child.stderr.take().unwrap();
+    second.child = child;
+    second.wait();
+    blocks[120..140].iter().for_each(|block| assert_eq!(first.submit(block), Value::Null));
+    second.wait_tip(&hash(&blocks[139]).to_string());
+    blocks[140..].iter().for_each(|block| assert_eq!(second.submit(block), Value::Null));
+    second.get("invalidateblock", &json!([last(&blocks)]));
+    first.wait_tip(&last(&blocks));
+    assert_eq!(second.end("-TERM"), Some(0));
+    let said = std::io::read_to_string(said).unwrap();
+    let again = replay(&record("stopped"));
+    let (inputs, hash) = (&again["inputs"], again["hash"].as_str().unwrap());
+    assert!(said.contains(&format!("recorded {inputs} inputs, hash {hash}")), "{said}{again}");
+    assert_eq!(again["left"], 0);
+
+    let whole = std::fs::read(record("stopped")).unwrap();
+    std::fs::write(record("cut"), &whole[..whole.len() - 3]).unwrap();
+    let cut = replay(&record("cut"));
+    assert_eq!(cut["inputs"].as_u64(), inputs.as_u64().map(|inputs| inputs - 1));
+    assert_ne!(cut["left"], 0);
+    assert_ne!(cut["hash"], again["hash"]);
 }
 
 #[test]

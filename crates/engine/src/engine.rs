@@ -84,6 +84,7 @@ impl Engine {
                 self.network.tick(now);
                 self.sync.tick(now);
             }
+            Input::Stop => network.stop(now),
         }
         self.settle(now);
     }
@@ -128,12 +129,6 @@ impl Engine {
     #[must_use]
     pub const fn sync(&self) -> &Sync {
         &self.sync
-    }
-
-    /// Ends: closes all connections and saves what the next run begins with.
-    pub fn stop(&mut self, now: Now) {
-        self.network.stop(now);
-        self.settle(now);
     }
 
     /// Passes on what the parts want done, until they want nothing.

@@ -6,6 +6,8 @@ struct Readme;
 
 mod engine;
 mod port;
+mod record;
 
 pub use engine::{Engine, EngineOptions};
 pub use port::{ChainEvent, ChainRequest, Command, CommandError, Input, Output};
+pub use record::{RecordError, Runner, Summary, replay};

@@ -69,6 +69,8 @@ pub enum Input {
     },
     /// The deadline has passed.
     Tick,
+    /// The end: all connections are closed, and what the next run begins with is saved.
+    Stop,
 }
 
 /// Something to be done.
