@@ -17,9 +17,9 @@
 //! ```
 //!
 //! What is here: SHA-256 with a midstate that can be cloned ([`Sha256`]), double SHA-256
-//! ([`sha256d`]), HASH160, RIPEMD-160, SHA-1, SHA3-256, BIP-0340 tagged hashes ([`Sha256::tagged`]), the merkle
-//! root with detection of duplicated nodes ([`merkle_root`]), the set hash [`MuHash3072`], and
-//! [`siphash24`]. No I/O, no state, `no_std` with `alloc`.
+//! ([`sha256d`]), HASH160, RIPEMD-160, SHA-1, SHA3-256, BIP-0340 tagged hashes ([`Sha256::tagged`]),
+//! [`hmac_sha256`], the merkle root with detection of duplicated nodes ([`merkle_root`]), the set hash
+//! [`MuHash3072`], and [`siphash24`]. No I/O, no state, `no_std` with `alloc`.
 //!
 //! # One message
 //!
@@ -135,6 +135,19 @@ pub fn hash160(bytes: &[u8]) -> [u8; 20] {
     ripemd160(&sha256(bytes))
 }
 
+/// HMAC-SHA256. Spec: RFC 2104.
+#[must_use]
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let hashed = sha256(key);
+    let key = if key.len() <= 64 { key } else { &hashed };
+    let padded = |byte: u8| {
+        let mut block = [byte; 64];
+        block.iter_mut().zip(key).for_each(|(pad, key)| *pad ^= key);
+        Sha256::new().chain(&block)
+    };
+    padded(0x5c).chain(&padded(0x36).chain(message).finish()).finish()
+}
+
 /// SHA-1, which only the opcode `OP_SHA1` still needs.
 #[must_use]
 pub fn sha1(bytes: &[u8]) -> [u8; 20] {
@@ -151,6 +164,15 @@ mod tests {
         assert_eq!(sha1(b"abc")[..4], [0xa9, 0x99, 0x3e, 0x36]);
         assert_eq!(ripemd160(b"abc")[..4], [0x8e, 0xb2, 0x08, 0xf7]);
         assert_eq!(hash160(b"")[..4], [0xb4, 0x72, 0xa2, 0x66]);
+    }
+
+    #[test]
+    fn hmac_agrees_with_rfc_4231() {
+        let case_2 = hmac_sha256(b"Jefe", b"what do ya want for nothing?");
+        assert_eq!(case_2[..8], [0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e]);
+        let message = b"Test Using Larger Than Block-Size Key - Hash Key First";
+        let case_6 = hmac_sha256(&[0xaa; 131], message);
+        assert_eq!(case_6[..8], [0x60, 0xe4, 0x31, 0x59, 0x1e, 0xe0, 0xb6, 0x7f]);
     }
 
     #[test]

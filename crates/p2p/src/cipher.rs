@@ -1,4 +1,4 @@
-use caesure_hash::Sha256;
+use caesure_hash::hmac_sha256;
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use chacha20poly1305::aead::AeadInOut;
@@ -168,16 +168,6 @@ fn nonce(count: u32, rekeys: u64) -> [u8; 12] {
     nonce[..4].copy_from_slice(&count.to_le_bytes());
     nonce[4..].copy_from_slice(&rekeys.to_le_bytes());
     nonce
-}
-
-/// HMAC-SHA256 with a key that is no longer than a block. Spec: RFC 2104.
-fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
-    let pad = |byte: u8| {
-        let mut block = [byte; 64];
-        block.iter_mut().zip(key).for_each(|(pad, key)| *pad ^= key);
-        Sha256::new().chain(&block)
-    };
-    pad(0x5c).chain(&pad(0x36).chain(message).finish()).finish()
 }
 
 #[cfg(test)]
