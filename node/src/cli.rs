@@ -18,23 +18,11 @@ use serde_json::{Map, Value, json};
 use crate::base::network_folder;
 
 /// Options that have a value, and may have it as the next word.
-const SPACED: [&str; 6] = ["b", "base", "datadir", "network", "chain", "signet-challenge"];
+const SPACED: &str = "b base datadir network chain signet-challenge";
 /// Options that have a value behind `=`.
-const VALUED: [&str; 6] =
-    ["rpcconnect", "rpcport", "rpcuser", "rpcpassword", "rpccookiefile", "rpcclienttimeout"];
+const VALUED: &str = "rpcconnect rpcport rpcuser rpcpassword rpccookiefile rpcclienttimeout";
 /// Options without a value.
-const FLAGS: [&str; 10] = [
-    "t",
-    "testnet",
-    "testnet4",
-    "signet",
-    "regtest",
-    "named",
-    "stdin",
-    "stdinrpcpass",
-    "json",
-    "rpcwait",
-];
+const FLAGS: &str = "t testnet testnet4 signet regtest named stdin stdinrpcpass json rpcwait";
 
 /// Seconds that an answer may take. Core: `DEFAULT_HTTP_CLIENT_TIMEOUT`.
 const TIMEOUT: u64 = 900;
@@ -77,23 +65,20 @@ fn take_options(words: &mut &[String], options: &mut Options) -> Result<(), Stri
         *words = rest;
         let option = word.trim_start_matches('-');
         let (name, value) = option.split_once('=').map_or((option, None), |(n, v)| (n, Some(v)));
+        let is_of = |names: &str| names.split(' ').any(|it| it == name);
         let value = match value {
-            Some(value) => value.to_owned(),
-            None if FLAGS.contains(&name) => "1".to_owned(),
-            None if SPACED.contains(&name) => {
+            Some(value) if [SPACED, VALUED, FLAGS].into_iter().any(is_of) => value.to_owned(),
+            None if is_of(FLAGS) => "1".to_owned(),
+            None if is_of(SPACED) => {
                 let (value, rest) = words.split_first().ok_or(format!("{word} has no value"))?;
                 *words = rest;
                 value.clone()
             }
-            None => {
-                return Err(format!(
-                    "Error parsing command line arguments: Invalid parameter {word}"
-                ));
+            _ => {
+                let text = "Error parsing command line arguments: Invalid parameter";
+                return Err(format!("{text} {word}"));
             }
         };
-        if ![&SPACED[..], &VALUED, &FLAGS].concat().contains(&name) {
-            return Err(format!("Error parsing command line arguments: Invalid parameter {word}"));
-        }
         options.insert(name.to_owned(), value);
     }
     Ok(())
@@ -104,17 +89,13 @@ fn is_set(options: &Options, name: &str) -> bool {
 }
 
 fn network(options: &Options) -> Result<Network, String> {
-    let flags = [
-        ("t", "testnet3"),
-        ("testnet", "testnet3"),
-        ("testnet4", "testnet4"),
-        ("signet", "signet"),
-        ("regtest", "regtest"),
-    ];
-    let flag = flags.iter().find(|(flag, _)| is_set(options, flag)).map(|(_, name)| *name);
+    let flags = ["t", "testnet", "testnet4", "signet", "regtest"];
+    let flag = flags.into_iter().find(|flag| is_set(options, flag));
     let given = options.get("network").or_else(|| options.get("chain"));
-    let name = flag.or(given.map(|name| &**name)).unwrap_or("main");
-    let name = if name == "test" { "testnet3" } else { name };
+    let name = match (flag, given.map_or("main", |name| name)) {
+        (Some("t" | "testnet"), _) | (None, "test") => "testnet3",
+        (flag, given) => flag.unwrap_or(given),
+    };
     let found = Network::ALL.into_iter().find(|network| network.name() == name);
     found.ok_or_else(|| format!("Unknown chain {name}."))
 }
@@ -126,17 +107,13 @@ fn run(words: &[String], options: &Options) -> Result<(i64, String), String> {
     let mut lines = io::stdin().lock().lines();
     if is_set(options, "stdinrpcpass") {
         password = lines.next().and_then(Result::ok);
-        if password.is_none() {
-            let text = "-stdinrpcpass specified but failed to read from standard input";
-            return Err(text.into());
-        }
+        let text = "-stdinrpcpass specified but failed to read from standard input";
+        password.as_ref().ok_or(text)?;
     }
     if is_set(options, "stdin") {
         words.extend(lines.map_while(Result::ok));
     }
-    let Some((method, args)) = words.split_first() else {
-        return Err("too few parameters (need at least command)".into());
-    };
+    let (method, args) = words.split_first().ok_or("too few parameters (need at least command)")?;
     let params =
         if is_set(options, "named") { named(method, args)? } else { placed(method, args)? };
     let request = json!({ "method": method, "params": params, "id": 1, "jsonrpc": "2.0" });
@@ -168,7 +145,7 @@ fn result_text(result: &Value) -> String {
 fn error_text(error: &Value) -> (i64, String) {
     let code = error["code"].as_i64().unwrap_or(1);
     let message = error["message"].as_str().unwrap_or_default();
-    (code.abs(), format!("error code: {code}\nerror message:\n{message}"))
+    (code.saturating_abs(), format!("error code: {code}\nerror message:\n{message}"))
 }
 
 /// Core: `ParseParam`.
@@ -279,21 +256,18 @@ fn unchunked(head: &str, body: &str) -> String {
 }
 
 fn server(options: &Options, network: Network) -> Result<(String, u16), String> {
+    let port_of = |text: &str, option: &str, value: &str| {
+        let port = text.parse().ok().filter(|port| *port != 0);
+        port.ok_or_else(|| format!("Invalid port provided in -{option}: {value}"))
+    };
     let given = options.get("rpcconnect").map_or("127.0.0.1", |host| host);
     let (host, port) = match given.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-            let text = || format!("Invalid port provided in -rpcconnect: {given}");
-            (host, Some(port.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(text)?))
+            (host, port_of(port, "rpcconnect", given)?)
         }
-        _ => (given, None),
+        _ => (given, Params::new(network).rpc_port),
     };
-    let port = match options.get("rpcport") {
-        Some(text) => {
-            let port = text.parse().ok().filter(|port| *port != 0);
-            port.ok_or_else(|| format!("Invalid port provided in -rpcport: {text}"))?
-        }
-        None => port.unwrap_or_else(|| Params::new(network).rpc_port),
-    };
+    let port = options.get("rpcport").map_or(Ok(port), |text| port_of(text, "rpcport", text))?;
     Ok((host.trim_matches(['[', ']']).to_owned(), port))
 }
 
@@ -370,6 +344,7 @@ mod tests {
         let error = json!({ "code": -8, "message": "Block height out of range" });
         let text = "error code: -8\nerror message:\nBlock height out of range";
         assert_eq!(error_text(&error), (8, text.to_owned()));
+        assert_eq!(error_text(&json!({ "code": i64::MIN })).0, i64::MAX);
         assert_eq!(
             unchunked("Transfer-Encoding: chunked", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
             "abcde"
