@@ -51,18 +51,15 @@ impl Request {
             return fail(code::INVALID_REQUEST, "Invalid Request object");
         };
         self.id = request.remove("id");
+        self.is_v2 = false;
         self.is_v2 = match request.get("jsonrpc") {
             None | Some(Value::Null) => false,
             Some(Value::String(version)) if version == "1.0" => false,
             Some(Value::String(version)) if version == "2.0" => true,
             Some(Value::String(_)) => {
-                self.is_v2 = false;
                 return fail(code::INVALID_REQUEST, "JSON-RPC version not supported");
             }
-            Some(_) => {
-                self.is_v2 = false;
-                return fail(code::INVALID_REQUEST, "jsonrpc field must be a string");
-            }
+            Some(_) => return fail(code::INVALID_REQUEST, "jsonrpc field must be a string"),
         };
         self.method = match request.remove("method") {
             None | Some(Value::Null) => return fail(code::INVALID_REQUEST, "Missing method"),
@@ -72,9 +69,7 @@ impl Request {
         self.params = match request.remove("params") {
             None | Some(Value::Null) => Value::Array(Vec::new()),
             Some(params @ (Value::Array(_) | Value::Object(_))) => params,
-            Some(_) => {
-                return fail(code::INVALID_REQUEST, "Params must be an array or object");
-            }
+            Some(_) => return fail(code::INVALID_REQUEST, "Params must be an array or object"),
         };
         Ok(())
     }
@@ -89,11 +84,10 @@ impl Request {
             Ok(result) => (Some(result), None),
             Err(error) => (None, Some(error.to_json())),
         };
-        if result.is_some() || !self.is_v2 {
-            fields.insert("result".into(), result.unwrap_or_default());
-        }
-        if error.is_some() || !self.is_v2 {
-            fields.insert("error".into(), error.unwrap_or_default());
+        for (name, value) in [("result", result), ("error", error)] {
+            if value.is_some() || !self.is_v2 {
+                fields.insert(name.into(), value.unwrap_or_default());
+            }
         }
         if let Some(id) = &self.id {
             fields.insert("id".into(), id.clone());
@@ -102,8 +96,18 @@ impl Request {
     }
 
     fn run(&mut self, backend: &Arc<dyn Backend>, session: &mut Session) -> Answer {
-        let params = std::mem::take(&mut self.params);
-        run(backend, session, &self.method, params)
+        let Some(method) = Method::find(&self.method) else {
+            return fail(code::METHOD_NOT_FOUND, "Method not found");
+        };
+        let (args, at) = method.arguments(std::mem::take(&mut self.params))?;
+        if method.effect == Effect::Moves {
+            session.pin = None;
+        }
+        let answer = (method.run)(&mut Call { backend, session, method, args, at });
+        if method.effect == Effect::Moves {
+            session.pin = None;
+        }
+        answer
     }
 }
 
@@ -173,19 +177,4 @@ fn batch(backend: &Arc<dyn Backend>, session: &mut Session, calls: Vec<Value>) -
         return (204, String::new());
     }
     (200, body + "]\n")
-}
-
-fn run(backend: &Arc<dyn Backend>, session: &mut Session, name: &str, params: Value) -> Answer {
-    let Some(method) = Method::find(name) else {
-        return fail(code::METHOD_NOT_FOUND, "Method not found");
-    };
-    let (args, at) = method.arguments(params)?;
-    if method.effect == Effect::Moves {
-        session.pin = None;
-    }
-    let answer = (method.run)(&mut Call { backend, session, method, args, at });
-    if method.effect == Effect::Moves {
-        session.pin = None;
-    }
-    answer
 }

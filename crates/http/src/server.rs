@@ -10,6 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::routing::any;
+use caesure_p2p::Subnet;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Semaphore, watch};
@@ -242,17 +243,10 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 
 /// Whether an address is this machine's, or one that was allowed. Core: `ClientAllowed`.
 fn is_allowed(remote: IpAddr, allow: &[(IpAddr, u8)]) -> bool {
-    let remote = remote.to_canonical();
-    let bits = |address: IpAddr| match address {
-        IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, true),
-        IpAddr::V6(address) => (address.to_bits(), false),
+    let is_in = |&(address, prefix): &(IpAddr, u8)| {
+        Subnet::new(address.into(), prefix).is_some_and(|subnet| subnet.contains(&remote.into()))
     };
-    let is_in = |(address, prefix): &(IpAddr, u8)| {
-        let ((a, is_v4), (b, is_also_v4)) = (bits(remote), bits(address.to_canonical()));
-        let differing = a ^ b;
-        is_v4 == is_also_v4 && u32::from(*prefix) <= differing.leading_zeros()
-    };
-    remote.is_loopback() || allow.iter().any(is_in)
+    remote.to_canonical().is_loopback() || allow.iter().any(is_in)
 }
 
 #[cfg(test)]
