@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
 use caesure_consensus::{HeaderId, HeaderTree, Params};
-use caesure_engine::Engine;
+use caesure_engine::{Command, CommandError, Engine};
 use caesure_ledger::World;
 use caesure_p2p::Now;
 use caesure_text::hex;
@@ -12,7 +12,7 @@ use caesure_wire::BlockHash;
 use serde_json::Value;
 
 use crate::Backend;
-use crate::error::{RpcError, code, fail};
+use crate::error::{Answer, RpcError, code, fail};
 use crate::table::{Method, type_name};
 
 /// What lasts over the calls of a batch.
@@ -77,13 +77,11 @@ impl Call<'_> {
                 worlds.world(&hash).ok_or_else(|| {
                     let root = worlds.root();
                     let (height, oldest) = (root.height, root.hash);
-                    RpcError::new(
-                        code::MISC_ERROR,
-                        format!(
-                            "The chain and coins at block {hash} are no longer held; the oldest \
-                             block that they are held of is {oldest}, height {height}"
-                        ),
-                    )
+                    let text = format!(
+                        "The chain and coins at block {hash} are no longer held; the oldest block \
+                         that they are held of is {oldest}, height {height}"
+                    );
+                    RpcError::new(code::MISC_ERROR, text)
                 })?
             }
         };
@@ -105,10 +103,10 @@ impl Call<'_> {
         }
         let height = match text.strip_prefix("tip") {
             Some("") => Some(tip_height),
-            Some(rest) => rest
-                .strip_prefix('-')
-                .and_then(|back| back.parse().ok())
-                .and_then(|back| tip_height.checked_sub(back)),
+            Some(rest) => {
+                let back = rest.strip_prefix('-').and_then(|back| back.parse().ok());
+                back.and_then(|back| tip_height.checked_sub(back))
+            }
             None => text.parse().ok(),
         };
         let height = height.filter(|height| *height <= tip_height);
@@ -116,11 +114,22 @@ impl Call<'_> {
             let text = format!("at is a block hash, a height up to the tip's or tip-N, not {text}");
             return fail(code::INVALID_PARAMETER, text);
         };
-        let hash = self.tree(move |tree| {
-            let id = tree.ancestor(tree.find(&tip)?, height)?;
-            Some(tree.hash(id))
-        })?;
-        hash.map_or_else(not_found, Ok)
+        self.ancestor(tip, height)?.map_or_else(not_found, Ok)
+    }
+
+    /// Returns the block at a height of the chain that ends with `tip`.
+    pub(crate) fn ancestor(
+        &self,
+        tip: BlockHash,
+        height: u32,
+    ) -> Result<Option<BlockHash>, RpcError> {
+        self.tree(move |tree| Some(tree.hash(tree.ancestor(tree.find(&tip)?, height)?)))
+    }
+
+    /// Has a command done; its error gets a code and keeps its words.
+    pub(crate) fn command(&self, command: Command, code: i32) -> Answer {
+        let done = self.backend.command(command);
+        done.map_or_else(|error| fail(code, text_of(error)), |()| Ok(Value::Null))
     }
 
     /// Finds a header, or fails in Core's words.
@@ -191,6 +200,15 @@ impl Call<'_> {
     }
 }
 
+/// The sentence of a command's error.
+pub(crate) fn text_of(error: CommandError) -> String {
+    match error {
+        CommandError::NotFound(text)
+        | CommandError::Duplicate(text)
+        | CommandError::Refused(text) => text,
+    }
+}
+
 /// Core: `ParseHashV`.
 pub(crate) fn hash(value: &Value, name: &str) -> Result<BlockHash, RpcError> {
     let text = value.as_str().ok_or_else(|| wrong_type(value, "string"))?;
@@ -214,7 +232,8 @@ pub(crate) fn unreadable(error: impl std::fmt::Display) -> RpcError {
     RpcError::new(code::INTERNAL_ERROR, error.to_string())
 }
 
-fn wrong_type(value: &Value, expected: &str) -> RpcError {
+/// A value of another type than is expected.
+pub(crate) fn wrong_type(value: &Value, expected: &str) -> RpcError {
     let found = type_name(value);
     let text = format!("JSON value of type {found} is not of expected type {expected}");
     RpcError::new(code::TYPE_ERROR, text)

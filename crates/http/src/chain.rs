@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use caesure_consensus::{BlockContext, Coin, Deployment, HeaderId, HeaderTree, Network, Work};
-use caesure_engine::{Command, CommandError};
+use caesure_consensus::{
+    BlockContext, Coin, Deployment, HeaderId, HeaderTree, Network, Target, Work,
+};
+use caesure_engine::Command;
 use caesure_ledger::{Tally, World};
 use caesure_p2p::PeerId;
 use caesure_text::hex;
@@ -12,134 +14,11 @@ use caesure_wire::{Block, BlockHash, Header, OutPoint, Txid};
 use serde_json::{Value, json};
 
 use crate::call::{Call, hash, not_found, unreadable};
-use crate::error::{Answer, RpcError, code, fail};
-use crate::json::{Object, Spent, amount, object, push_tx, real, script_json};
-use crate::table::{Effect, Method};
+use crate::error::{Answer, RpcError, code, fail, fail_if};
+use crate::json::{Object, Spent, amount, object, real, script_json, tx_json};
 
 /// A wait without an end is made of waits of this length.
 const LONG: Duration = Duration::from_secs(3600);
-
-pub(crate) static METHODS: [Method; 20] = [
-    method("getbestblockhash", "", getbestblockhash, "Returns the hash of the tip."),
-    method("getblockcount", "", getblockcount, "Returns the height of the tip; block 0 has 0."),
-    method(
-        "getblockhash",
-        "height:num!",
-        getblockhash,
-        "Returns the hash of the block at a height of the best chain.",
-    ),
-    method(
-        "getblockheader",
-        "blockhash:str! verbose:bool=true",
-        getblockheader,
-        "Returns a header: as an object, or in hexadecimal when not verbose.",
-    ),
-    method(
-        "getblock",
-        "blockhash:str! verbosity|verbose:num~=1",
-        getblock,
-        "Returns a block.\n\nVerbosity 0: in hexadecimal; 1: an object with the ids of its \
-         transactions; 2: with its transactions and their fees; 3: with what they spend, too.",
-    ),
-    method(
-        "getblockchaininfo",
-        "",
-        getblockchaininfo,
-        "Returns where the chain stands and how it is kept.",
-    ),
-    method("getdifficulty", "", getdifficulty, "Returns how hard the tip's target is to meet."),
-    method(
-        "getdeploymentinfo",
-        "blockhash:str=the_tip",
-        getdeploymentinfo,
-        "Returns which changes of the rules hold at a block.",
-    ),
-    Method {
-        effect: Effect::None,
-        ..method("getchaintips", "", getchaintips, "Returns the ends of all branches.")
-    },
-    method(
-        "gettxout",
-        "txid:str! n:num! include_mempool:bool=true",
-        gettxout,
-        "Returns an unspent output, or null when there is none.",
-    ),
-    method(
-        "gettxoutsetinfo",
-        "hash_type:str=hash_serialized_3 hash_or_height:any use_index:bool=true",
-        gettxoutsetinfo,
-        "Counts and hashes the unspent outputs; takes a while.\n\nhash_type: hash_serialized_3, \
-         muhash or none. hash_or_height: a block whose coins are held.",
-    ),
-    Method {
-        effect: Effect::Moves,
-        ..method(
-            "getblockfrompeer",
-            "blockhash:str! peer_id:num!",
-            getblockfrompeer,
-            "Asks a peer for a block whose header is known. It comes later, if it comes.",
-        )
-    },
-    Method {
-        effect: Effect::Moves,
-        ..method(
-            "preciousblock",
-            "blockhash:str!",
-            preciousblock,
-            "Takes a block for the first that came, of those with as much work.",
-        )
-    },
-    waits("waitfornewblock", "timeout:num=0 current_tip:str", waitfornewblock),
-    waits("waitforblock", "blockhash:str! timeout:num=0", waitforblock),
-    waits("waitforblockheight", "height:num! timeout:num=0", waitforblockheight),
-    hidden("invalidateblock", "blockhash:str!", invalidateblock, "Takes a block for invalid."),
-    hidden(
-        "reconsiderblock",
-        "blockhash:str!",
-        reconsiderblock,
-        "Forgets that a block, those before it and those on top of it were invalid.",
-    ),
-    hidden(
-        "syncwithvalidationinterfacequeue",
-        "",
-        |_| Ok(Value::Null),
-        "Waits until all that was validated is known everywhere, which it always is here.",
-    ),
-    Method {
-        category: "mining",
-        effect: Effect::Moves,
-        ..method(
-            "submitheader",
-            "hexdata:str!",
-            submitheader,
-            "Takes a header for a candidate of the chain.",
-        )
-    },
-];
-
-const fn method(
-    name: &'static str,
-    args: &'static str,
-    run: fn(&mut Call<'_>) -> Answer,
-    about: &'static str,
-) -> Method {
-    Method { category: "blockchain", name, args, effect: Effect::Reads, run, about }
-}
-
-const fn hidden(
-    name: &'static str,
-    args: &'static str,
-    run: fn(&mut Call<'_>) -> Answer,
-    about: &'static str,
-) -> Method {
-    Method { category: "hidden", effect: Effect::Moves, ..method(name, args, run, about) }
-}
-
-const fn waits(name: &'static str, args: &'static str, run: fn(&mut Call<'_>) -> Answer) -> Method {
-    let about = "Waits, for so many milliseconds or for as long as it takes when that is 0, and \
-                 returns the tip that there is then.";
-    Method { effect: Effect::Moves, ..method(name, args, run, about) }
-}
 
 /// What is said of a header, seen from a tip.
 #[derive(Clone, Debug)]
@@ -175,7 +54,7 @@ impl Place {
     /// Core: `blockheaderToJSON`.
     fn to_json(&self, tx_count: usize) -> Object {
         let Header { version, merkle_root, time, bits, nonce, prev_block } = self.header;
-        let mut fields = object(json!({
+        object(json!({
             "hash": self.hash.to_string(),
             "confirmations": self.confirmations,
             "height": self.height,
@@ -190,41 +69,21 @@ impl Place {
             "difficulty": real(difficulty(bits)),
             "chainwork": self.work.to_string(),
             "nTx": tx_count,
-        }));
-        if 0 < self.height {
-            fields.insert("previousblockhash".into(), prev_block.to_string().into());
-        }
-        if let Some(next) = self.next {
-            fields.insert("nextblockhash".into(), next.to_string().into());
-        }
-        fields
+            "previousblockhash": (0 < self.height).then(|| prev_block.to_string()),
+            "nextblockhash": self.next.map(|next| next.to_string()),
+        }))
     }
 }
 
 /// The target of compact bits, in 64 digits. Core: `GetTarget`.
 fn target(bits: u32) -> String {
-    let mut bytes = [0; 32];
-    for (index, byte) in bits.to_be_bytes()[1..].iter().enumerate() {
-        // The mantissa ends so many bytes before the end.
-        let at = 32 + index as i64 - i64::from(bits >> 24);
-        if let Some(place) = usize::try_from(at).ok().and_then(|at| bytes.get_mut(at)) {
-            *place = *byte;
-        }
-    }
-    hex::encode(&bytes)
+    Target::from_compact(bits).map_or_else(|| "0".repeat(64), |target| target.to_string())
 }
 
 /// Core: `GetDifficulty`.
 fn difficulty(bits: u32) -> f64 {
-    let exponent = bits >> 24;
-    let mut difficulty = f64::from(0xffff) / f64::from(bits & 0x00ff_ffff);
-    for _ in exponent..29 {
-        difficulty *= 256.0;
-    }
-    for _ in 29..exponent {
-        difficulty /= 256.0;
-    }
-    difficulty
+    let exponent = i32::try_from(bits >> 24).unwrap_or(0);
+    f64::from(0xffff) / f64::from(bits & 0x00ff_ffff) * 256_f64.powi(29 - exponent)
 }
 
 impl Call<'_> {
@@ -295,28 +154,27 @@ fn own_coin(
     Coin::from_output(&tx.output(vout), height, index == 0)
 }
 
-fn getbestblockhash(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getbestblockhash(call: &mut Call<'_>) -> Answer {
     Ok(call.world()?.info().hash.to_string().into())
 }
 
-fn getblockcount(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getblockcount(call: &mut Call<'_>) -> Answer {
     Ok(call.world()?.info().height.into())
 }
 
-fn getblockhash(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getblockhash(call: &mut Call<'_>) -> Answer {
     let tip = call.world()?.info().hash;
-    let height: i32 = call.int(0)?;
-    let found = call.tree(move |tree| {
-        let id = tree.ancestor(tree.find(&tip)?, u32::try_from(height).ok()?)?;
-        Some(tree.hash(id).to_string())
-    })?;
-    found.map_or_else(
-        || fail(code::INVALID_PARAMETER, "Block height out of range"),
-        |hash| Ok(hash.into()),
-    )
+    let found = match u32::try_from(call.int::<i32>(0)?) {
+        Ok(height) => call.ancestor(tip, height)?,
+        Err(_) => None,
+    };
+    match found {
+        Some(hash) => Ok(hash.to_string().into()),
+        None => fail(code::INVALID_PARAMETER, "Block height out of range"),
+    }
 }
 
-fn getblockheader(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getblockheader(call: &mut Call<'_>) -> Answer {
     let hash = call.hash(0, "hash")?;
     let place = call.place(hash)?;
     if !call.flag_or(1, true)? {
@@ -329,7 +187,7 @@ fn getblockheader(call: &mut Call<'_>) -> Answer {
     Ok(place.to_json(count.unwrap_or(0)).into())
 }
 
-fn getblock(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getblock(call: &mut Call<'_>) -> Answer {
     let hash = call.hash(0, "blockhash")?;
     let verbosity = call.verbosity(1, 1)?;
     let place = call.place(hash)?;
@@ -337,11 +195,6 @@ fn getblock(call: &mut Call<'_>) -> Answer {
     if verbosity <= 0 {
         return Ok(hex::encode(block.bytes()).into());
     }
-    let mut fields = place.to_json(block.tx_count());
-    fields.insert("strippedsize".into(), block.stripped_size().into());
-    fields.insert("size".into(), block.bytes().len().into());
-    fields.insert("weight".into(), block.weight().into());
-    fields.insert("coinbase_tx".into(), coinbase_json(&block));
     let txs: Value = if verbosity == 1 {
         block.txids().iter().map(ToString::to_string).collect()
     } else {
@@ -353,30 +206,33 @@ fn getblock(call: &mut Call<'_>) -> Answer {
                 2 => Spent::Fee(coins),
                 _ => Spent::Prevouts(coins),
             });
-            let mut fields = Object::new();
-            push_tx(&mut fields, &tx.to_owned(), &prefixes, spent, true);
-            Value::from(fields)
+            tx_json(&tx.to_owned(), &prefixes, spent)
         });
         txs.collect()
     };
+    let mut fields = place.to_json(block.tx_count());
+    fields.extend(object(json!({
+        "strippedsize": block.stripped_size(),
+        "size": block.bytes().len(),
+        "weight": block.weight(),
+        "coinbase_tx": coinbase_json(&block),
+    })));
+    // As it stands: `json!` would copy it.
     fields.insert("tx".into(), txs);
     Ok(fields.into())
 }
 
 /// Core: `coinbaseTxToJSON`.
-fn coinbase_json(block: &Block<Vec<u8>>) -> Value {
+fn coinbase_json(block: &Block<Vec<u8>>) -> Object {
     let tx = block.tx(0);
     let input = tx.input(0);
-    let mut fields = object(json!({
+    object(json!({
         "version": tx.version(),
         "locktime": tx.lock_time(),
         "sequence": input.sequence,
         "coinbase": hex::encode(input.script_sig),
-    }));
-    if let Some(item) = tx.witness(0).next() {
-        fields.insert("witness".into(), hex::encode(item).into());
-    }
-    fields.into()
+        "witness": tx.witness(0).next().map(hex::encode),
+    }))
 }
 
 /// Core's name of a network. Core: `ChainTypeToString`.
@@ -384,7 +240,7 @@ pub(crate) fn chain_name(network: Network) -> &'static str {
     if network == Network::Testnet3 { "test" } else { network.name() }
 }
 
-fn getblockchaininfo(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getblockchaininfo(call: &mut Call<'_>) -> Answer {
     let tip = call.tip()?;
     let params = call.params()?;
     let (headers, is_initial, pruned, now) = call.look(|engine, now| {
@@ -393,7 +249,8 @@ fn getblockchaininfo(call: &mut Call<'_>) -> Answer {
         (best, sync.is_initial_download(), sync.pruned_height(), now.unix)
     })?;
     let bits = tip.header.bits;
-    let mut fields = object(json!({
+    let prune_target = call.backend.about().prune_target;
+    let fields = object(json!({
         "chain": chain_name(params.network),
         "blocks": tip.height,
         "headers": headers,
@@ -407,17 +264,13 @@ fn getblockchaininfo(call: &mut Call<'_>) -> Answer {
         "initialblockdownload": is_initial,
         "chainwork": tip.work.to_string(),
         "size_on_disk": call.backend.disk_use(),
-        "pruned": call.backend.about().prune_target.is_some(),
+        "pruned": prune_target.is_some(),
+        "pruneheight": prune_target.map(|_| pruned.map_or(0, |height| height + 1)),
+        "automatic_pruning": prune_target.map(|_| true),
+        "prune_target_size": prune_target,
+        "signet_challenge": params.signet_challenge.as_deref().map(hex::encode),
+        "warnings": [],
     }));
-    if let Some(target) = call.backend.about().prune_target {
-        fields.insert("pruneheight".into(), pruned.map_or(0, |height| height + 1).into());
-        fields.insert("automatic_pruning".into(), true.into());
-        fields.insert("prune_target_size".into(), target.into());
-    }
-    if let Some(challenge) = params.signet_challenge {
-        fields.insert("signet_challenge".into(), hex::encode(&challenge).into());
-    }
-    fields.insert("warnings".into(), json!([]));
     Ok(fields.into())
 }
 
@@ -431,11 +284,11 @@ fn progress(tip: &Place, headers: u32, now: u64, spacing: u32) -> f64 {
     if is_near { 1.0 } else { f64::from(tip.height) / f64::from(total.max(1)) }
 }
 
-fn getdifficulty(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getdifficulty(call: &mut Call<'_>) -> Answer {
     Ok(real(difficulty(call.tip()?.header.bits)))
 }
 
-fn getdeploymentinfo(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getdeploymentinfo(call: &mut Call<'_>) -> Answer {
     const NAMES: [(Deployment, &str); 5] = [
         (Deployment::HeightInCoinbase, "bip34"),
         (Deployment::DerSig, "bip66"),
@@ -452,25 +305,24 @@ fn getdeploymentinfo(call: &mut Call<'_>) -> Answer {
         let flags = BlockContext::new(params, tree, id).flags.to_string();
         let mut flags: Vec<&str> = flags.split(',').filter(|flag| *flag != "NONE").collect();
         flags.sort_unstable();
-        let mut deployments = Object::new();
-        for (deployment, name) in NAMES {
+        let deployments = NAMES.map(|(deployment, name)| {
             let entry = json!({
                 "type": "buried",
                 "active": params.is_active(deployment, height + 1),
                 "height": params.activation_heights[deployment as usize],
             });
-            deployments.insert(name.into(), entry);
-        }
+            (name.to_owned(), entry)
+        });
         json!({
             "hash": block.to_string(),
             "height": height,
             "script_flags": flags,
-            "deployments": deployments,
+            "deployments": Object::from_iter(deployments),
         })
     })
 }
 
-fn getchaintips(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getchaintips(call: &mut Call<'_>) -> Answer {
     let tips = call.look(|engine, _| engine.sync().chain_tips())?;
     let tips = tips.iter().map(|tip| {
         json!({
@@ -483,7 +335,7 @@ fn getchaintips(call: &mut Call<'_>) -> Answer {
     Ok(tips.collect())
 }
 
-fn gettxout(call: &mut Call<'_>) -> Answer {
+pub(crate) fn gettxout(call: &mut Call<'_>) -> Answer {
     let outpoint = OutPoint { txid: Txid(call.hash(0, "txid")?.0), vout: call.int(1)? };
     call.flag_or(2, true)?;
     let world = call.world()?;
@@ -498,98 +350,73 @@ fn gettxout(call: &mut Call<'_>) -> Answer {
     }))
 }
 
-fn gettxoutsetinfo(call: &mut Call<'_>) -> Answer {
+pub(crate) fn gettxoutsetinfo(call: &mut Call<'_>) -> Answer {
     let kind = call.text_or(0, "hash_serialized_3").to_owned();
-    if !["hash_serialized_3", "muhash", "none"].contains(&&*kind) {
-        let text = format!("'{kind}' is not a valid hash_type");
-        return fail(code::INVALID_PARAMETER, text);
+    let is_known = ["hash_serialized_3", "muhash", "none"].contains(&&*kind);
+    let text = format!("'{kind}' is not a valid hash_type");
+    fail_if(!is_known, code::INVALID_PARAMETER, text)?;
+    let at = call.arg(1).clone();
+    if at.is_number() {
+        let height: i64 = call.int::<i32>(1)?.into();
+        let tip = call.world()?.info().height;
+        let text = format!("Target block height {height} is negative");
+        fail_if(height < 0, code::INVALID_PARAMETER, text)?;
+        let text = format!("Target block height {height} after current tip {tip}");
+        fail_if(i64::from(tip) < height, code::INVALID_PARAMETER, text)?;
+    } else if !at.is_null() {
+        hash(&at, "hash_or_height")?;
     }
-    match call.arg(1).clone() {
-        Value::Null => {}
-        at @ Value::Number(_) => {
-            let height: i32 = call.int(1)?;
-            let tip = call.world()?.info().height;
-            if height < 0 {
-                let text = format!("Target block height {height} is negative");
-                return fail(code::INVALID_PARAMETER, text);
-            }
-            if tip < height.unsigned_abs() {
-                let text = format!("Target block height {height} after current tip {tip}");
-                return fail(code::INVALID_PARAMETER, text);
-            }
-            call.at = Some(at);
-        }
-        at => {
-            hash(&at, "hash_or_height")?;
-            call.at = Some(at);
-        }
+    if !at.is_null() {
+        call.at = Some(at);
     }
     let world = call.world()?;
     let mut tally = if kind == "muhash" { Tally::default() } else { Tally::without_muhash() };
     world.for_each(|outpoint, coin| tally.push(outpoint, coin)).map_err(unreadable)?;
     let summary = tally.finish();
-    let mut fields = object(json!({
+    let log = call.backend.about().folder.join("ledger.log");
+    let hash_of = |name: &str, hash: [u8; 32]| (kind == name).then(|| BlockHash(hash).to_string());
+    let fields = object(json!({
         "height": world.info().height,
         "bestblock": world.info().hash.to_string(),
         "txouts": summary.txouts,
         "bogosize": summary.bogosize,
+        "hash_serialized_3": hash_of("hash_serialized_3", summary.hash_serialized_3),
+        "muhash": hash_of("muhash", summary.muhash),
+        "total_amount": amount(summary.total_amount),
+        "transactions": summary.transactions,
+        "disk_size": std::fs::metadata(log).map_or(0, |it| it.len()),
     }));
-    match &*kind {
-        "muhash" => {
-            fields.insert("muhash".into(), BlockHash(summary.muhash).to_string().into());
-        }
-        "none" => {}
-        kind => {
-            let hash = BlockHash(summary.hash_serialized_3).to_string();
-            fields.insert(kind.into(), hash.into());
-        }
-    }
-    let log = call.backend.about().folder.join("ledger.log");
-    let disk_size = std::fs::metadata(log).map_or(0, |it| it.len());
-    fields.insert("total_amount".into(), amount(summary.total_amount));
-    fields.insert("transactions".into(), summary.transactions.into());
-    fields.insert("disk_size".into(), disk_size.into());
     Ok(fields.into())
 }
 
-fn getblockfrompeer(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getblockfrompeer(call: &mut Call<'_>) -> Answer {
     let hash = call.hash(0, "blockhash")?;
     let peer: i64 = call.int(1)?;
     // No peer has a negative number.
     let peer = PeerId(u64::try_from(peer).unwrap_or(u64::MAX));
-    let asked = call.backend.command(Command::GetBlockFromPeer { hash, peer });
-    asked.map_or_else(|error| fail(code::MISC_ERROR, text_of(error)), |()| Ok(json!({})))
+    call.command(Command::GetBlockFromPeer { hash, peer }, code::MISC_ERROR)?;
+    Ok(json!({}))
 }
 
-/// The sentence of a command's error.
-pub(crate) fn text_of(error: CommandError) -> String {
-    match error {
-        CommandError::NotFound(text)
-        | CommandError::Duplicate(text)
-        | CommandError::Refused(text) => text,
-    }
-}
-
-fn preciousblock(call: &mut Call<'_>) -> Answer {
+pub(crate) fn preciousblock(call: &mut Call<'_>) -> Answer {
     mark(call, Command::Precious)
 }
 
-fn invalidateblock(call: &mut Call<'_>) -> Answer {
+pub(crate) fn invalidateblock(call: &mut Call<'_>) -> Answer {
     mark(call, Command::Invalidate)
 }
 
-fn reconsiderblock(call: &mut Call<'_>) -> Answer {
+pub(crate) fn reconsiderblock(call: &mut Call<'_>) -> Answer {
     mark(call, Command::Reconsider)
 }
 
 fn mark(call: &mut Call<'_>, command: fn(BlockHash) -> Command) -> Answer {
     let hash = call.hash(0, "blockhash")?;
     call.known(hash)?;
-    let done = call.backend.command(command(hash));
-    done.map_or_else(|error| fail(code::DATABASE_ERROR, text_of(error)), |()| Ok(Value::Null))
+    call.command(command(hash), code::DATABASE_ERROR)
 }
 
-fn waitfornewblock(call: &mut Call<'_>) -> Answer {
+pub(crate) fn waitfornewblock(call: &mut Call<'_>) -> Answer {
     let first = match call.arg(1) {
         Value::Null => call.backend.worlds().tip().info().hash,
         _ => call.hash(1, "current_tip")?,
@@ -597,12 +424,12 @@ fn waitfornewblock(call: &mut Call<'_>) -> Answer {
     wait(call, 0, move |tip| tip.info().hash != first)
 }
 
-fn waitforblock(call: &mut Call<'_>) -> Answer {
+pub(crate) fn waitforblock(call: &mut Call<'_>) -> Answer {
     let wanted = call.hash(0, "blockhash")?;
     wait(call, 1, move |tip| tip.info().hash == wanted)
 }
 
-fn waitforblockheight(call: &mut Call<'_>) -> Answer {
+pub(crate) fn waitforblockheight(call: &mut Call<'_>) -> Answer {
     let wanted: i32 = call.int(0)?;
     wait(call, 1, move |tip| i64::from(wanted) <= tip.info().height.into())
 }
@@ -632,19 +459,17 @@ fn wait(call: &Call<'_>, timeout: usize, is_it: impl Fn(&World) -> bool) -> Answ
     Ok(json!({ "hash": tip.info().hash.to_string(), "height": tip.info().height }))
 }
 
-fn submitheader(call: &mut Call<'_>) -> Answer {
+pub(crate) fn submitheader(call: &mut Call<'_>) -> Answer {
     let bytes = hex::decode(call.text(0)?).unwrap_or_default();
     let Ok(bytes) = <&[u8; Header::SIZE]>::try_from(&bytes[..]) else {
         return fail(code::DESERIALIZATION_ERROR, "Block header decode failed");
     };
     let header = Header::from_bytes(bytes);
     let parent = header.prev_block;
-    if !call.tree(move |tree| tree.find(&parent).is_some())? {
-        let text = format!("Must submit previous header ({parent}) first");
-        return fail(code::VERIFY_ERROR, text);
-    }
-    let taken = call.backend.command(Command::SubmitHeader(header));
-    taken.map_or_else(|error| fail(code::VERIFY_ERROR, text_of(error)), |()| Ok(Value::Null))
+    let is_known = call.tree(move |tree| tree.find(&parent).is_some())?;
+    let text = format!("Must submit previous header ({parent}) first");
+    fail_if(!is_known, code::VERIFY_ERROR, text)?;
+    call.command(Command::SubmitHeader(header), code::VERIFY_ERROR)
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //! `script/descriptor.cpp`.
 
 use caesure_script::{
-    AddressPrefixes, ScriptType, address, classify, multisig_keys, parse_address, witness_program,
+    AddressPrefixes, ScriptType, classify, multisig_keys, parse_address, witness_program,
 };
 use caesure_text::hex;
 use secp256k1::XOnlyPublicKey;
+
+use crate::json::shown_address;
 
 /// The characters of descriptors, in three groups of 32.
 const CHARACTERS: &[u8; 95] = b"0123456789()[],'/*abcdefgh@:$%{}\
@@ -56,7 +58,7 @@ pub(crate) fn infer(
         .and_then(|inner| Some(format!("wsh({})", of_keys(inner)?)))
         .or_else(|| of_keys(script))
         .or_else(|| of_taproot_key(script))
-        .or_else(|| of_address(script, prefixes))
+        .or_else(|| Some(format!("addr({})", shown_address(script, prefixes)?)))
         .unwrap_or_else(|| format!("raw({})", hex::encode(script)));
     let sum = checksum(&text).unwrap_or_default();
     format!("{text}#{sum}")
@@ -82,12 +84,6 @@ fn of_taproot_key(script: &[u8]) -> Option<String> {
     Some(format!("rawtr({})", hex::encode(key)))
 }
 
-fn of_address(script: &[u8], prefixes: &AddressPrefixes) -> Option<String> {
-    let is_key = matches!(classify(script), ScriptType::Pubkey(_));
-    let address = address(script, prefixes).filter(|_| !is_key)?;
-    Some(format!("addr({address})"))
-}
-
 /// Reads `raw(HEX)` and `addr(ADDRESS)`, with or without a checksum, and returns the script.
 ///
 /// # Errors
@@ -98,19 +94,14 @@ pub(crate) fn parse(text: &str, prefixes: &AddressPrefixes) -> Result<Vec<u8>, S
         Some((body, given)) => (body, Some(given)),
         None => (text, None),
     };
-    if let Some(given) = given
-        && given.len() != 8
-    {
-        let length = given.len();
+    let length = given.map_or(8, str::len);
+    if length != 8 {
         return Err(format!("Expected 8 character checksum, not {length} characters"));
     }
     let sum = checksum(body).ok_or("Invalid characters in payload")?;
-    if let Some(given) = given
-        && given != sum
-    {
-        return Err(format!(
-            "Provided checksum '{given}' does not match computed checksum '{sum}'"
-        ));
+    if let Some(given) = given.filter(|given| *given != sum) {
+        let text = "does not match computed checksum";
+        return Err(format!("Provided checksum '{given}' {text} '{sum}'"));
     }
     let inside = |name: &str| body.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
     if let Some(address) = inside("addr") {

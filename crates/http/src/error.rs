@@ -48,3 +48,8 @@ impl RpcError {
 pub(crate) fn fail<T>(code: i32, message: impl Into<String>) -> Result<T, RpcError> {
     Err(RpcError::new(code, message))
 }
+
+/// Fails if it is so.
+pub(crate) fn fail_if(is_so: bool, code: i32, text: impl Into<String>) -> Result<(), RpcError> {
+    if is_so { fail(code, text) } else { Ok(()) }
+}

@@ -13,12 +13,11 @@ use crate::descriptor;
 /// An object whose fields keep their order.
 pub(crate) type Object = Map<String, Value>;
 
-/// Turns what `json!` made of braces into an object to append to.
+/// The fields of what `json!` made of braces, but for those that are null.
 pub(crate) fn object(value: Value) -> Object {
-    match value {
-        Value::Object(object) => object,
-        _ => Object::new(),
-    }
+    let Value::Object(mut fields) = value else { return Object::new() };
+    fields.retain(|_, value| !value.is_null());
+    fields
 }
 
 /// Satoshi as bitcoins, with eight decimals. Core: `ValueFromAmount`.
@@ -57,20 +56,18 @@ pub(crate) fn script_json(
     include_hex: bool,
     witness_script: Option<&[u8]>,
 ) -> Object {
-    let kind = classify(script);
-    let mut fields = Object::new();
-    fields.insert("asm".into(), disassemble(script).into());
-    fields.insert("desc".into(), descriptor::infer(script, prefixes, witness_script).into());
-    if include_hex {
-        fields.insert("hex".into(), hex::encode(script).into());
-    }
-    if !matches!(kind, ScriptType::Pubkey(_))
-        && let Some(address) = address(script, prefixes)
-    {
-        fields.insert("address".into(), address.into());
-    }
-    fields.insert("type".into(), kind.name().into());
-    fields
+    object(json!({
+        "asm": disassemble(script),
+        "desc": descriptor::infer(script, prefixes, witness_script),
+        "hex": include_hex.then(|| hex::encode(script)),
+        "address": shown_address(script, prefixes),
+        "type": classify(script).name(),
+    }))
+}
+
+/// The address of a script; Core shows none for a bare key.
+pub(crate) fn shown_address(script: &[u8], prefixes: &AddressPrefixes) -> Option<String> {
+    address(script, prefixes).filter(|_| !matches!(classify(script), ScriptType::Pubkey(_)))
 }
 
 /// What is told of a transaction's inputs beyond itself.
@@ -84,31 +81,15 @@ pub(crate) enum Spent<'a> {
     Prevouts(&'a [Coin]),
 }
 
-/// Appends a transaction. Core: `TxToUniv`.
-pub(crate) fn push_tx(
-    fields: &mut Object,
-    tx: &Transaction,
-    prefixes: &AddressPrefixes,
-    spent: Spent<'_>,
-    include_hex: bool,
-) {
-    let bytes = tx.encode();
-    let weight = tx.weight();
-    fields.insert("txid".into(), tx.txid().to_string().into());
-    fields.insert("hash".into(), tx.wtxid().to_string().into());
-    fields.insert("version".into(), tx.version.into());
-    fields.insert("size".into(), bytes.len().into());
-    fields.insert("vsize".into(), weight.div_ceil(4).into());
-    fields.insert("weight".into(), weight.into());
-    fields.insert("locktime".into(), tx.lock_time.into());
-    let (coins, shows_prevouts) = match spent {
-        Spent::Unknown => (None, false),
-        Spent::Fee(coins) => (Some(coins), false),
-        Spent::Prevouts(coins) => (Some(coins), true),
+/// A transaction. Core: `TxToUniv`.
+pub(crate) fn tx_json(tx: &Transaction, prefixes: &AddressPrefixes, spent: Spent<'_>) -> Object {
+    let (bytes, weight) = (tx.encode(), tx.weight());
+    let (coins, prevouts) = match spent {
+        Spent::Unknown => (None, &[][..]),
+        Spent::Fee(coins) => (Some(coins), &[][..]),
+        Spent::Prevouts(coins) => (Some(coins), coins),
     };
-    let prevout = |index: usize| coins.filter(|_| shows_prevouts)?.get(index);
-    let inputs = (0..tx.inputs.len()).map(|index| input_json(tx, index, prevout(index), prefixes));
-    fields.insert("vin".into(), inputs.collect());
+    let inputs = (0..tx.inputs.len()).map(|at| input_json(tx, at, prevouts.get(at), prefixes));
     let outputs = tx.outputs.iter().enumerate().map(|(n, output)| {
         json!({
             "value": amount(output.value),
@@ -116,15 +97,21 @@ pub(crate) fn push_tx(
             "scriptPubKey": script_json(&output.script_pubkey, prefixes, true, None),
         })
     });
-    fields.insert("vout".into(), outputs.collect());
-    if let Some(coins) = coins {
-        let paid: i64 = coins.iter().map(|coin| coin.value).sum();
-        let kept: i64 = tx.outputs.iter().map(|output| output.value).sum();
-        fields.insert("fee".into(), amount(paid - kept));
-    }
-    if include_hex {
-        fields.insert("hex".into(), hex::encode(&bytes).into());
-    }
+    let kept: i64 = tx.outputs.iter().map(|output| output.value).sum();
+    let fee = |coins: &[Coin]| amount(coins.iter().map(|coin| coin.value).sum::<i64>() - kept);
+    object(json!({
+        "txid": tx.txid().to_string(),
+        "hash": tx.wtxid().to_string(),
+        "version": tx.version,
+        "size": bytes.len(),
+        "vsize": weight.div_ceil(4),
+        "weight": weight,
+        "locktime": tx.lock_time,
+        "vin": inputs.collect::<Value>(),
+        "vout": outputs.collect::<Value>(),
+        "fee": coins.map(fee),
+        "hex": hex::encode(&bytes),
+    }))
 }
 
 fn input_json(
@@ -132,33 +119,33 @@ fn input_json(
     index: usize,
     prevout: Option<&Coin>,
     prefixes: &AddressPrefixes,
-) -> Value {
+) -> Object {
     let input = &tx.inputs[index];
-    let mut fields = Object::new();
-    if is_coinbase(tx) {
-        fields.insert("coinbase".into(), hex::encode(&input.script_sig).into());
+    let script = hex::encode(&input.script_sig);
+    let witness: Vec<String> = input.witness.iter().map(|item| hex::encode(item)).collect();
+    let mut fields = if is_coinbase(tx) {
+        object(json!({ "coinbase": script }))
     } else {
-        fields.insert("txid".into(), input.prevout.txid.to_string().into());
-        fields.insert("vout".into(), input.prevout.vout.into());
-        let asm = disassemble_signatures(&input.script_sig);
-        let script = json!({ "asm": asm, "hex": hex::encode(&input.script_sig) });
-        fields.insert("scriptSig".into(), script);
-    }
-    if !input.witness.is_empty() {
-        let items = input.witness.iter().map(|item| hex::encode(item));
-        fields.insert("txinwitness".into(), items.collect());
-    }
-    if let Some(coin) = prevout {
-        let prevout = json!({
+        object(json!({
+            "txid": input.prevout.txid.to_string(),
+            "vout": input.prevout.vout,
+            "scriptSig": { "asm": disassemble_signatures(&input.script_sig), "hex": script },
+        }))
+    };
+    let prevout = prevout.map(|coin| {
+        json!({
             "generated": coin.is_coinbase,
             "height": coin.height,
             "value": amount(coin.value),
             "scriptPubKey": script_json(&coin.script_pubkey, prefixes, true, None),
-        });
-        fields.insert("prevout".into(), prevout);
-    }
-    fields.insert("sequence".into(), input.sequence.into());
-    fields.into()
+        })
+    });
+    fields.extend(object(json!({
+        "txinwitness": (!witness.is_empty()).then_some(witness),
+        "prevout": prevout,
+        "sequence": input.sequence,
+    })));
+    fields
 }
 
 /// Core: `CTransaction::IsCoinBase`.

@@ -10,11 +10,9 @@ use caesure_text::hex;
 use caesure_wire::{Block, Header, MerkleRoot, Transaction, TxIn, TxOut, encode_block};
 use serde_json::{Value, json};
 
-use crate::call::Call;
-use crate::chain::text_of;
+use crate::call::{Call, text_of};
 use crate::descriptor;
-use crate::error::{Answer, RpcError, code, fail};
-use crate::table::{Effect, Method};
+use crate::error::{Answer, RpcError, code, fail, fail_if};
 use crate::transactions::decode_tx;
 
 /// How many nonces are tried. Core: `DEFAULT_MAX_TRIES`.
@@ -23,43 +21,7 @@ const MAX_TRIES: u64 = 1_000_000;
 /// A step back of the clock that the first block of a difficulty period may make. Spec: BIP-0094.
 const MAX_TIMEWARP: u32 = 600;
 
-pub(crate) static METHODS: [Method; 4] = [
-    Method {
-        category: "mining",
-        name: "submitblock",
-        args: "hexdata:str! dummy:str",
-        effect: Effect::Moves,
-        run: submitblock,
-        about: "Checks a block and takes it in. Returns null, or the reason why not. Spec: BIP-0022.",
-    },
-    Method {
-        category: "hidden",
-        name: "generatetoaddress",
-        args: "nblocks:num! address:str! maxtries:num=1000000",
-        effect: Effect::Moves,
-        run: generatetoaddress,
-        about: "Makes blocks that pay to an address, and returns their hashes.",
-    },
-    Method {
-        category: "hidden",
-        name: "generatetodescriptor",
-        args: "num_blocks:num! descriptor:str! maxtries:num=1000000",
-        effect: Effect::Moves,
-        run: generatetodescriptor,
-        about: "Makes blocks that pay to a descriptor, raw() or addr(), and returns their hashes.",
-    },
-    Method {
-        category: "hidden",
-        name: "generateblock",
-        args: "output:str! transactions:arr<rawtx/txid>! submit:bool=true",
-        effect: Effect::Moves,
-        run: generateblock,
-        about: "Makes a block of transactions, in their order, that pays to an address or a \
-                descriptor.",
-    },
-];
-
-fn submitblock(call: &mut Call<'_>) -> Answer {
+pub(crate) fn submitblock(call: &mut Call<'_>) -> Answer {
     let bytes = hex::decode(call.text(0)?).ok();
     let Some(bytes) = bytes.filter(|bytes| Block::parse(bytes).is_ok()) else {
         return fail(code::DESERIALIZATION_ERROR, "Block decode failed");
@@ -71,7 +33,7 @@ fn submitblock(call: &mut Call<'_>) -> Answer {
     }
 }
 
-fn generatetoaddress(call: &mut Call<'_>) -> Answer {
+pub(crate) fn generatetoaddress(call: &mut Call<'_>) -> Answer {
     let count: i32 = call.int(0)?;
     let tries = call.int_or::<i32>(2, 1_000_000)?;
     let Ok(script) = parse_address(call.text(1)?, &call.params()?.address_prefixes) else {
@@ -81,7 +43,7 @@ fn generatetoaddress(call: &mut Call<'_>) -> Answer {
     generate(call, count, &script, u64::try_from(tries).unwrap_or(u64::MAX))
 }
 
-fn generatetodescriptor(call: &mut Call<'_>) -> Answer {
+pub(crate) fn generatetodescriptor(call: &mut Call<'_>) -> Answer {
     let count: i32 = call.int(0)?;
     let tries = call.int_or(2, MAX_TRIES)?;
     let script = descriptor::parse(call.text(1)?, &call.params()?.address_prefixes)
@@ -96,26 +58,26 @@ fn generate(call: &Call<'_>, count: i32, script: &[u8], tries: u64) -> Answer {
             break;
         }
         let Some(block) = make_block(call, script, &[], tries)? else { break };
-        let hash = submit(call, block)?;
-        hashes.push(hash);
+        let prefix = "ProcessNewBlock, block not accepted: ";
+        hashes.push(Value::from(submit(call, block, code::INTERNAL_ERROR, prefix)?));
     }
     Ok(hashes.into())
 }
 
-/// Hands a new block over and returns its hash.
-fn submit(call: &Call<'_>, block: (Header, Vec<u8>)) -> Result<Value, RpcError> {
-    let (header, bytes) = block;
-    let taken = call.backend.command(Command::SubmitBlock(Arc::new(bytes)));
-    match taken {
-        Ok(()) | Err(CommandError::Duplicate(_)) => Ok(header.hash().to_string().into()),
-        Err(error) => {
-            let text = format!("ProcessNewBlock, block not accepted: {}", text_of(error));
-            fail(code::INTERNAL_ERROR, text)
-        }
+/// Hands a new block over and returns its hash; an error gets a code and a beginning.
+fn submit(
+    call: &Call<'_>,
+    (header, bytes): (Header, Vec<u8>),
+    code: i32,
+    prefix: &str,
+) -> Result<String, RpcError> {
+    match call.backend.command(Command::SubmitBlock(Arc::new(bytes))) {
+        Ok(()) | Err(CommandError::Duplicate(_)) => Ok(header.hash().to_string()),
+        Err(error) => fail(code, format!("{prefix}{}", text_of(error))),
     }
 }
 
-fn generateblock(call: &mut Call<'_>) -> Answer {
+pub(crate) fn generateblock(call: &mut Call<'_>) -> Answer {
     let prefixes = call.params()?.address_prefixes;
     let output = call.text(0)?;
     let script = descriptor::parse(output, &prefixes)
@@ -128,10 +90,9 @@ fn generateblock(call: &mut Call<'_>) -> Answer {
     let mut txs = Vec::new();
     for value in given {
         let text = value.as_str().unwrap_or_default();
-        if text.len() == 64 && hex::decode(text).is_ok() {
-            let text = format!("Transaction {text} not in mempool.");
-            return fail(code::INVALID_ADDRESS_OR_KEY, text);
-        }
+        let is_txid = text.len() == 64 && hex::decode(text).is_ok();
+        let missing = format!("Transaction {text} not in mempool.");
+        fail_if(is_txid, code::INVALID_ADDRESS_OR_KEY, missing)?;
         let tx = hex::decode(text).ok().and_then(|bytes| decode_tx(&bytes, None));
         let Some(tx) = tx else {
             let text = format!(
@@ -141,19 +102,14 @@ fn generateblock(call: &mut Call<'_>) -> Answer {
         };
         txs.push(tx);
     }
-    let Some((header, bytes)) = make_block(call, &script, &txs, MAX_TRIES)? else {
+    let Some(block) = make_block(call, &script, &txs, MAX_TRIES)? else {
         return fail(code::MISC_ERROR, "Failed to make block.");
     };
-    let hash = header.hash().to_string();
     if !call.flag_or(2, true)? {
-        return Ok(json!({ "hash": hash, "hex": hex::encode(&bytes) }));
+        return Ok(json!({ "hash": block.0.hash().to_string(), "hex": hex::encode(&block.1) }));
     }
-    match call.backend.command(Command::SubmitBlock(Arc::new(bytes))) {
-        Ok(()) | Err(CommandError::Duplicate(_)) => Ok(json!({ "hash": hash })),
-        Err(error) => {
-            fail(code::VERIFY_ERROR, format!("TestBlockValidity failed: {}", text_of(error)))
-        }
-    }
+    let hash = submit(call, block, code::VERIFY_ERROR, "TestBlockValidity failed: ")?;
+    Ok(json!({ "hash": hash }))
 }
 
 /// Makes a block on the tip; none when no nonce was found. Core: `CreateNewBlock`,

@@ -12,11 +12,9 @@ use caesure_text::hex;
 use caesure_wire::Endpoint;
 use serde_json::{Value, json};
 
-use crate::call::Call;
-use crate::chain::text_of;
-use crate::error::{Answer, RpcError, code, fail};
+use crate::call::{Call, text_of};
+use crate::error::{Answer, RpcError, code, fail, fail_if};
 use crate::json::{Object, amount, object, real};
-use crate::table::{Effect, Method};
 
 /// The version of the peer-to-peer protocol. Core: `PROTOCOL_VERSION`.
 const PROTOCOL_VERSION: u32 = 70_017;
@@ -37,101 +35,11 @@ const SERVICES: [(u32, &str); 6] = [
     (11, "P2P_V2"),
 ];
 
-pub(crate) static METHODS: [Method; 18] = [
-    method("getconnectioncount", "", getconnectioncount, "Returns how many peers there are."),
-    method("getpeerinfo", "", getpeerinfo, "Returns what is known of each connection."),
-    method("getnettotals", "", getnettotals, "Returns the bytes of all connections."),
-    method("getnetworkinfo", "", getnetworkinfo, "Returns what this node is to the network."),
-    method(
-        "addnode",
-        "node:str! command:str! v2transport:bool",
-        addnode,
-        "Keeps a connection to a node (add), no longer keeps it (remove), or tries it once \
-         (onetry).",
-    ),
-    method(
-        "disconnectnode",
-        "address:str nodeid:num",
-        disconnectnode,
-        "Closes the connections to an address, or one by its number.",
-    ),
-    method(
-        "getaddednodeinfo",
-        "node:str=all_nodes",
-        getaddednodeinfo,
-        "Returns the nodes that a connection is kept to.",
-    ),
-    method(
-        "setban",
-        "subnet:str! command:str! bantime:num=0 absolute:bool=false",
-        setban,
-        "Bans an address or a subnet (add) or ends its ban (remove).\n\nbantime: in seconds, 0 for \
-         a day; since 1970 when absolute.",
-    ),
-    method("listbanned", "", listbanned, "Returns all bans."),
-    method("clearbanned", "", clearbanned, "Ends all bans."),
-    method("setnetworkactive", "state:bool!", setnetworkactive, "Turns networking on or off."),
-    method(
-        "getnodeaddresses",
-        "count:num=1 network:str=all_networks",
-        getnodeaddresses,
-        "Returns addresses of other nodes, at random; all that are known when count is 0.",
-    ),
-    method("getaddrmaninfo", "", getaddrmaninfo, "Counts the addresses that are known."),
-    hidden("getrawaddrman", "", getrawaddrman, "Returns the tables of the address book."),
-    hidden(
-        "addconnection",
-        "address:str! connection_type:str! v2transport:bool!",
-        addconnection,
-        "Dials a node, as outbound-full-relay, block-relay-only, addr-fetch or feeler. Regtest \
-         only.",
-    ),
-    hidden(
-        "addpeeraddress",
-        "address:str! port:num! tried:bool=false",
-        addpeeraddress,
-        "Puts an address into the address book.",
-    ),
-    hidden(
-        "sendmsgtopeer",
-        "peer_id:num! msg_type:str! msg:str!",
-        sendmsgtopeer,
-        "Sends a message to a peer as it stands.",
-    ),
-    Method {
-        category: "util",
-        ..method(
-            "getindexinfo",
-            "index_name:str",
-            |_| Ok(json!({})),
-            "Returns the indexes: there are none.",
-        )
-    },
-];
-
-const fn method(
-    name: &'static str,
-    args: &'static str,
-    run: fn(&mut Call<'_>) -> Answer,
-    about: &'static str,
-) -> Method {
-    Method { category: "network", name, args, effect: Effect::None, run, about }
-}
-
-const fn hidden(
-    name: &'static str,
-    args: &'static str,
-    run: fn(&mut Call<'_>) -> Answer,
-    about: &'static str,
-) -> Method {
-    Method { category: "hidden", ..method(name, args, run, about) }
-}
-
-fn getconnectioncount(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getconnectioncount(call: &mut Call<'_>) -> Answer {
     Ok(call.look(|engine, _| engine.network().peers().count())?.into())
 }
 
-fn getpeerinfo(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getpeerinfo(call: &mut Call<'_>) -> Answer {
     call.look(|engine, now| {
         let sync = engine.sync();
         let height = |id: Option<_>| id.map_or(-1, |id| i64::from(sync.tree().height(id)));
@@ -148,13 +56,15 @@ fn getpeerinfo(call: &mut Call<'_>) -> Answer {
 /// of the last block that both have.
 fn peer_json(peer: &PeerInfo, chain: &PeerChain, heights: [i64; 2], now: Now) -> Value {
     let unix = |time: Option<Now>| time.map_or(0, |time| time.unix);
-    let mut fields = object(json!({ "id": peer.id.0, "addr": peer.remote.to_string() }));
-    fields.insert("addrbind".into(), peer.local.to_string().into());
-    if let Some(seen) = &peer.seen_local {
-        fields.insert("addrlocal".into(), seen.to_string().into());
-    }
     let version = peer.version.as_ref();
-    fields.extend(object(json!({
+    let waiting = peer.ping_since.map(|since| now.mono.saturating_sub(since));
+    let [ping, min_ping, waiting] = [peer.ping, peer.min_ping, waiting]
+        .map(|time| time.filter(|time| !time.is_zero()).map(|time| real(time.as_secs_f64())));
+    let fields = object(json!({
+        "id": peer.id.0,
+        "addr": peer.remote.to_string(),
+        "addrbind": peer.local.to_string(),
+        "addrlocal": peer.seen_local.as_ref().map(ToString::to_string),
         "network": peer.network,
         "services": format!("{:016x}", peer.services),
         "servicesnames": service_names(peer.services),
@@ -169,22 +79,15 @@ fn peer_json(peer: &PeerInfo, chain: &PeerChain, heights: [i64; 2], now: Now) ->
         "bytesrecv": peer.bytes_recv,
         "conntime": peer.connected_at.unix,
         "timeoffset": peer.time_offset,
-    })));
-    let waiting = peer.ping_since.map(|since| now.mono.saturating_sub(since));
-    let times = [("pingtime", peer.ping), ("minping", peer.min_ping), ("pingwait", waiting)];
-    for (name, time) in times {
-        if let Some(time) = time.filter(|time| !time.is_zero()) {
-            fields.insert(name.into(), real(time.as_secs_f64()));
-        }
-    }
-    let presynced = chain.presync_height.map_or(-1, i64::from);
-    fields.extend(object(json!({
+        "pingtime": ping,
+        "minping": min_ping,
+        "pingwait": waiting,
         "version": version.map_or(0, |version| version.version),
         "subver": version.map_or_else(String::new, |version| sanitized(&version.user_agent)),
         "inbound": peer.is_inbound(),
         "bip152_hb_to": chain.high_bandwidth_to,
         "bip152_hb_from": chain.high_bandwidth_from,
-        "presynced_headers": presynced,
+        "presynced_headers": chain.presync_height.map_or(-1, i64::from),
         "synced_headers": heights[0],
         "synced_blocks": heights[1],
         "inflight": chain.in_flight,
@@ -198,7 +101,7 @@ fn peer_json(peer: &PeerInfo, chain: &PeerChain, heights: [i64; 2], now: Now) ->
         "connection_type": peer.kind.name(),
         "transport_protocol_type": peer.transport.name(),
         "session_id": peer.session_id.map_or_else(String::new, |id| hex::encode(&id)),
-    })));
+    }));
     fields.into()
 }
 
@@ -217,7 +120,7 @@ fn sanitized(bytes: &[u8]) -> String {
     bytes.iter().copied().filter(is_safe).map(char::from).collect()
 }
 
-fn getnettotals(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getnettotals(call: &mut Call<'_>) -> Answer {
     let (totals, now) = call.look(|engine, now| (engine.network().totals(), now.unix))?;
     Ok(json!({
         "totalbytesrecv": totals.received,
@@ -234,36 +137,9 @@ fn getnettotals(call: &mut Call<'_>) -> Answer {
     }))
 }
 
-fn getnetworkinfo(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getnetworkinfo(call: &mut Call<'_>) -> Answer {
     let about = call.backend.about().clone();
     let proxy = about.proxy.as_ref().map(ToString::to_string);
-    let mut fields = object(json!({
-        "version": about.version,
-        "subversion": about.user_agent,
-        "protocolversion": PROTOCOL_VERSION,
-    }));
-    let seen = call.look(move |engine, _| {
-        let network = engine.network();
-        let services = network.services();
-        let (all, inbound) = network.peers().fold((0_u64, 0_u64), |(all, inbound), peer| {
-            (all + 1, inbound + u64::from(peer.is_inbound()))
-        });
-        let local = network.local_addresses().map(|(endpoint, score)| {
-            let address = endpoint.address.to_string();
-            json!({ "address": address, "port": endpoint.port, "score": score })
-        });
-        object(json!({
-            "localservices": format!("{services:016x}"),
-            "localservicesnames": service_names(services),
-            "localrelay": about.relays_txs,
-            "timeoffset": 0,
-            "networkactive": network.is_active(),
-            "connections": all,
-            "connections_in": inbound,
-            "connections_out": all - inbound,
-            "localaddresses": local.collect::<Vec<_>>(),
-        }))
-    })?;
     let networks = NetworkKind::ROUTABLE.map(|kind| {
         let is_reachable = match kind {
             NetworkKind::Ipv4 | NetworkKind::Ipv6 => true,
@@ -279,14 +155,35 @@ fn getnetworkinfo(call: &mut Call<'_>) -> Answer {
             "proxy_randomize_credentials": !proxy.is_empty(),
         })
     });
-    fields.extend(seen);
-    let local = fields.shift_remove("localaddresses").unwrap_or_default();
-    fields.insert("networks".into(), json!(networks));
-    fields.insert("relayfee".into(), amount(RELAY_FEE));
-    fields.insert("incrementalfee".into(), amount(RELAY_FEE));
-    fields.insert("localaddresses".into(), local);
-    fields.insert("warnings".into(), json!([]));
-    Ok(fields.into())
+    call.look(move |engine, _| {
+        let network = engine.network();
+        let services = network.services();
+        let (all, inbound) = network.peers().fold((0_u64, 0_u64), |(all, inbound), peer| {
+            (all + 1, inbound + u64::from(peer.is_inbound()))
+        });
+        let local = network.local_addresses().map(|(endpoint, score)| {
+            let address = endpoint.address.to_string();
+            json!({ "address": address, "port": endpoint.port, "score": score })
+        });
+        json!({
+            "version": about.version,
+            "subversion": about.user_agent,
+            "protocolversion": PROTOCOL_VERSION,
+            "localservices": format!("{services:016x}"),
+            "localservicesnames": service_names(services),
+            "localrelay": about.relays_txs,
+            "timeoffset": 0,
+            "networkactive": network.is_active(),
+            "connections": all,
+            "connections_in": inbound,
+            "connections_out": all - inbound,
+            "networks": networks,
+            "relayfee": amount(RELAY_FEE),
+            "incrementalfee": amount(RELAY_FEE),
+            "localaddresses": local.collect::<Vec<_>>(),
+            "warnings": [],
+        })
+    })
 }
 
 /// Reads an address; a name is looked up. The port is the network's unless it is given.
@@ -306,21 +203,15 @@ fn endpoint(call: &Call<'_>, text: &str) -> Result<Endpoint, RpcError> {
     })
 }
 
-/// Has a command done; its error gets a code and keeps its words.
-fn command(call: &Call<'_>, command: Command, code: i32) -> Answer {
-    let done = call.backend.command(command);
-    done.map_or_else(|error| fail(code, text_of(error)), |()| Ok(Value::Null))
-}
-
-fn addnode(call: &mut Call<'_>) -> Answer {
+pub(crate) fn addnode(call: &mut Call<'_>) -> Answer {
     let what = call.text(1)?;
     if !["add", "remove", "onetry"].contains(&what) {
         return call.misused();
     }
     let endpoint = endpoint(call, call.text(0)?)?;
     match what {
-        "add" => command(call, Command::AddNode(endpoint), code::CLIENT_NODE_ALREADY_ADDED),
-        "remove" => command(call, Command::RemoveNode(endpoint), code::CLIENT_NODE_NOT_ADDED),
+        "add" => call.command(Command::AddNode(endpoint), code::CLIENT_NODE_ALREADY_ADDED),
+        "remove" => call.command(Command::RemoveNode(endpoint), code::CLIENT_NODE_NOT_ADDED),
         _ => {
             let v2 = call.arg(2).as_bool();
             let kind = ConnectionKind::Manual;
@@ -331,11 +222,9 @@ fn addnode(call: &mut Call<'_>) -> Answer {
     }
 }
 
-fn addconnection(call: &mut Call<'_>) -> Answer {
-    if call.params()?.network != Network::Regtest {
-        let text = "addconnection is for regression testing (-regtest mode) only.";
-        return fail(code::MISC_ERROR, text);
-    }
+pub(crate) fn addconnection(call: &mut Call<'_>) -> Answer {
+    let text = "addconnection is for regression testing (-regtest mode) only.";
+    fail_if(call.params()?.network != Network::Regtest, code::MISC_ERROR, text)?;
     let (address, name) = (call.text(0)?, call.text(1)?.trim());
     let kinds = [
         ConnectionKind::OutboundFull,
@@ -348,11 +237,11 @@ fn addconnection(call: &mut Call<'_>) -> Answer {
     };
     let (endpoint, v2) = (endpoint(call, address)?, Some(call.flag_or(2, false)?));
     let connect = Command::Connect { endpoint, kind, v2 };
-    command(call, connect, code::CLIENT_NODE_CAPACITY_REACHED)?;
+    call.command(connect, code::CLIENT_NODE_CAPACITY_REACHED)?;
     Ok(json!({ "address": address, "connection_type": name }))
 }
 
-fn disconnectnode(call: &mut Call<'_>) -> Answer {
+pub(crate) fn disconnectnode(call: &mut Call<'_>) -> Answer {
     let not_found = || fail(code::CLIENT_NODE_NOT_CONNECTED, "Node not found in connected nodes");
     let address = call.arg(0).as_str();
     let wish = match (address, call.arg(1).is_null()) {
@@ -369,14 +258,11 @@ fn disconnectnode(call: &mut Call<'_>) -> Answer {
             return fail(code::INVALID_PARAMS, text);
         }
     };
-    command(call, wish, code::CLIENT_NODE_NOT_CONNECTED)
+    call.command(wish, code::CLIENT_NODE_NOT_CONNECTED)
 }
 
-fn getaddednodeinfo(call: &mut Call<'_>) -> Answer {
-    let wanted = match call.arg(0).as_str() {
-        Some(text) => Some(endpoint(call, text)?),
-        None => None,
-    };
+pub(crate) fn getaddednodeinfo(call: &mut Call<'_>) -> Answer {
+    let wanted = call.arg(0).as_str().map(|text| endpoint(call, text)).transpose()?;
     let is_all = wanted.is_none();
     let nodes: Vec<Value> = call.look(move |engine, _| {
         let network = engine.network();
@@ -396,13 +282,12 @@ fn getaddednodeinfo(call: &mut Call<'_>) -> Answer {
         });
         nodes.collect()
     })?;
-    if nodes.is_empty() && !is_all {
-        return fail(code::CLIENT_NODE_NOT_ADDED, "Error: Node has not been added.");
-    }
+    let text = "Error: Node has not been added.";
+    fail_if(nodes.is_empty() && !is_all, code::CLIENT_NODE_NOT_ADDED, text)?;
     Ok(nodes.into())
 }
 
-fn setban(call: &mut Call<'_>) -> Answer {
+pub(crate) fn setban(call: &mut Call<'_>) -> Answer {
     let what = call.text(1)?.to_owned();
     if !["add", "remove"].contains(&&*what) {
         return call.misused();
@@ -413,7 +298,7 @@ fn setban(call: &mut Call<'_>) -> Answer {
     let (address, prefix) = (subnet.address().clone(), subnet.prefix());
     if what == "remove" {
         let unban = Command::Unban { address, prefix };
-        return command(call, unban, code::CLIENT_INVALID_IP_OR_SUBNET);
+        return call.command(unban, code::CLIENT_INVALID_IP_OR_SUBNET);
     }
     let is_single = Subnet::single(address.clone()).as_ref() == Some(&subnet);
     let (is_banned, now) = call.look(move |engine, now| {
@@ -422,25 +307,22 @@ fn setban(call: &mut Call<'_>) -> Answer {
             || is_single && bans.is_banned(subnet.address(), now.unix);
         (is_banned, now.unix)
     })?;
-    if is_banned {
-        return fail(code::CLIENT_NODE_ALREADY_ADDED, "Error: IP/Subnet already banned");
-    }
+    let text = "Error: IP/Subnet already banned";
+    fail_if(is_banned, code::CLIENT_NODE_ALREADY_ADDED, text)?;
     let time: i64 = call.int_or(2, 0)?;
     let is_absolute = call.flag_or(3, false)?;
     let given = u64::try_from(time).unwrap_or(0);
-    if is_absolute && given < now {
-        let text = "Error: Absolute timestamp is in the past";
-        return fail(code::INVALID_PARAMETER, text);
-    }
+    let text = "Error: Absolute timestamp is in the past";
+    fail_if(is_absolute && given < now, code::INVALID_PARAMETER, text)?;
     let until = match given {
         0 => now + BAN_TIME,
         _ if is_absolute => given,
         _ => now.saturating_add(given),
     };
-    command(call, Command::Ban { address, prefix, until }, code::CLIENT_NODE_ALREADY_ADDED)
+    call.command(Command::Ban { address, prefix, until }, code::CLIENT_NODE_ALREADY_ADDED)
 }
 
-fn listbanned(call: &mut Call<'_>) -> Answer {
+pub(crate) fn listbanned(call: &mut Call<'_>) -> Answer {
     call.look(|engine, now| {
         let bans = engine.network().bans().iter().filter(|(_, ban)| now.unix <= ban.until);
         let bans = bans.map(|(subnet, ban)| {
@@ -456,16 +338,16 @@ fn listbanned(call: &mut Call<'_>) -> Answer {
     })
 }
 
-fn clearbanned(call: &mut Call<'_>) -> Answer {
-    command(call, Command::ClearBans, code::MISC_ERROR)
+pub(crate) fn clearbanned(call: &mut Call<'_>) -> Answer {
+    call.command(Command::ClearBans, code::MISC_ERROR)
 }
 
-fn setnetworkactive(call: &mut Call<'_>) -> Answer {
-    command(call, Command::SetActive(call.flag_or(0, true)?), code::MISC_ERROR)?;
+pub(crate) fn setnetworkactive(call: &mut Call<'_>) -> Answer {
+    call.command(Command::SetActive(call.flag_or(0, true)?), code::MISC_ERROR)?;
     Ok(call.look(|engine, _| engine.network().is_active())?.into())
 }
 
-fn getnodeaddresses(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getnodeaddresses(call: &mut Call<'_>) -> Answer {
     let Ok(count) = usize::try_from(call.int_or::<i32>(0, 1)?) else {
         return fail(code::INVALID_PARAMETER, "Address count out of range");
     };
@@ -492,32 +374,29 @@ fn getnodeaddresses(call: &mut Call<'_>) -> Answer {
     })
 }
 
-fn getaddrmaninfo(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getaddrmaninfo(call: &mut Call<'_>) -> Answer {
     call.look(|engine, _| {
         let book = engine.network().address_book();
-        let counts = |(new, tried): (usize, usize)| {
-            json!({ "new": new, "tried": tried, "total": new + tried })
+        let counts = |name: &str, [new, tried]: [usize; 2]| {
+            (name.to_owned(), json!({ "new": new, "tried": tried, "total": new + tried }))
         };
-        let mut fields = Object::new();
-        let mut all = (0, 0);
-        for kind in NetworkKind::ROUTABLE {
+        let mut all = [0, 0];
+        let each = NetworkKind::ROUTABLE.map(|kind| {
             let (new, tried) = book.count(kind);
-            all = (all.0 + new, all.1 + tried);
-            fields.insert(kind.name().into(), counts((new, tried)));
-        }
-        fields.insert("all_networks".into(), counts(all));
-        fields.into()
+            all = [all[0] + new, all[1] + tried];
+            counts(kind.name(), [new, tried])
+        });
+        let all = counts("all_networks", all);
+        each.into_iter().chain([all]).collect::<Object>().into()
     })
 }
 
-fn getrawaddrman(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getrawaddrman(call: &mut Call<'_>) -> Answer {
     call.look(|engine, _| {
         let book = engine.network().address_book();
         let table = |tried: bool| -> Object {
-            let entries = book.table(tried);
-            entries
-                .map(|(bucket, place, it)| (format!("{bucket}/{place}"), entry_json(it)))
-                .collect()
+            let entry = |(bucket, place, it)| (format!("{bucket}/{place}"), entry_json(it));
+            book.table(tried).map(entry).collect()
         };
         json!({ "new": table(false), "tried": table(true) })
     })
@@ -537,7 +416,7 @@ fn entry_json(entry: &BookEntry) -> Value {
     })
 }
 
-fn addpeeraddress(call: &mut Call<'_>) -> Answer {
+pub(crate) fn addpeeraddress(call: &mut Call<'_>) -> Answer {
     let Ok(address) = call.text(0)?.parse() else {
         return fail(code::CLIENT_INVALID_IP_OR_SUBNET, "Invalid IP address");
     };
@@ -549,13 +428,11 @@ fn addpeeraddress(call: &mut Call<'_>) -> Answer {
     }
 }
 
-fn sendmsgtopeer(call: &mut Call<'_>) -> Answer {
+pub(crate) fn sendmsgtopeer(call: &mut Call<'_>) -> Answer {
     let peer: i64 = call.int(0)?;
     let name = call.text(1)?.to_owned();
-    if 12 < name.len() {
-        let text = "Error: msg_type too long, max length is 12";
-        return fail(code::INVALID_PARAMETER, text);
-    }
+    let text = "Error: msg_type too long, max length is 12";
+    fail_if(12 < name.len(), code::INVALID_PARAMETER, text)?;
     let Ok(payload) = hex::decode(call.text(2)?) else {
         return fail(code::INVALID_PARAMETER, "Error parsing input for msg");
     };

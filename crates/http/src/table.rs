@@ -1,10 +1,11 @@
 //! The table of methods: what there is, with what arguments, and what a user is told of it.
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::call::Call;
+use crate::call::{Call, wrong_type};
 use crate::error::{Answer, RpcError, code, fail};
 use crate::{chain, control, mining, peers, transactions};
 
@@ -19,37 +20,117 @@ pub(crate) enum Effect {
     None,
 }
 
+type Run = fn(&mut Call<'_>) -> Answer;
+
 /// A method.
 #[derive(Debug)]
 pub(crate) struct Method {
-    pub(crate) category: &'static str,
-    pub(crate) name: &'static str,
-    /// The arguments in order: `name|other name:kind`, then `!` when required, `=TEXT` with the
-    /// default, `~` when any type may be passed, `.` when not shown.
-    pub(crate) args: &'static str,
+    category: &'static str,
+    name: &'static str,
+    args: Vec<Arg>,
     pub(crate) effect: Effect,
-    pub(crate) run: fn(&mut Call<'_>) -> Answer,
-    pub(crate) about: &'static str,
+    pub(crate) run: Run,
+    /// Paragraphs.
+    about: Vec<&'static str>,
 }
 
-/// The kind of an argument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Number,
-    Bool,
-    Array,
-    /// A number or a text.
-    Either,
+/// All methods, by category and effect: a line `# CATEGORY EFFECT`, then for each method a line with
+/// its name and its arguments, and its description, a paragraph a line. An argument is
+/// `name|other name:kind`, then `!` when required, `=TEXT` with the default, `~` when any type may be
+/// passed, `.` when not shown.
+static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| read(include_str!("methods.txt")));
+
+const HANDLERS: [(&str, Run); 54] = [
+    ("getbestblockhash", chain::getbestblockhash),
+    ("getblockcount", chain::getblockcount),
+    ("getblockhash", chain::getblockhash),
+    ("getblockheader", chain::getblockheader),
+    ("getblock", chain::getblock),
+    ("getblockchaininfo", chain::getblockchaininfo),
+    ("getdifficulty", chain::getdifficulty),
+    ("getdeploymentinfo", chain::getdeploymentinfo),
+    ("getchaintips", chain::getchaintips),
+    ("gettxout", chain::gettxout),
+    ("gettxoutsetinfo", chain::gettxoutsetinfo),
+    ("getblockfrompeer", chain::getblockfrompeer),
+    ("preciousblock", chain::preciousblock),
+    ("waitfornewblock", chain::waitfornewblock),
+    ("waitforblock", chain::waitforblock),
+    ("waitforblockheight", chain::waitforblockheight),
+    ("invalidateblock", chain::invalidateblock),
+    ("reconsiderblock", chain::reconsiderblock),
+    ("syncwithvalidationinterfacequeue", |_| Ok(Value::Null)),
+    ("submitheader", chain::submitheader),
+    ("help", control::help),
+    ("stop", control::stop),
+    ("uptime", control::uptime),
+    ("getrpcinfo", control::getrpcinfo),
+    ("setmocktime", control::setmocktime),
+    ("mockscheduler", control::mockscheduler),
+    ("submitblock", mining::submitblock),
+    ("generatetoaddress", mining::generatetoaddress),
+    ("generatetodescriptor", mining::generatetodescriptor),
+    ("generateblock", mining::generateblock),
+    ("getconnectioncount", peers::getconnectioncount),
+    ("getpeerinfo", peers::getpeerinfo),
+    ("getnettotals", peers::getnettotals),
+    ("getnetworkinfo", peers::getnetworkinfo),
+    ("addnode", peers::addnode),
+    ("disconnectnode", peers::disconnectnode),
+    ("getaddednodeinfo", peers::getaddednodeinfo),
+    ("setban", peers::setban),
+    ("listbanned", peers::listbanned),
+    ("clearbanned", peers::clearbanned),
+    ("setnetworkactive", peers::setnetworkactive),
+    ("getnodeaddresses", peers::getnodeaddresses),
+    ("getaddrmaninfo", peers::getaddrmaninfo),
+    ("getrawaddrman", peers::getrawaddrman),
+    ("addconnection", peers::addconnection),
+    ("addpeeraddress", peers::addpeeraddress),
+    ("sendmsgtopeer", peers::sendmsgtopeer),
+    ("getindexinfo", |_| Ok(json!({}))),
+    ("getrawtransaction", transactions::getrawtransaction),
+    ("decoderawtransaction", transactions::decoderawtransaction),
+    ("decodescript", transactions::decodescript),
+    ("gettxoutproof", transactions::gettxoutproof),
+    ("verifytxoutproof", transactions::verifytxoutproof),
+    ("validateaddress", transactions::validateaddress),
+];
+
+fn read(table: &'static str) -> Vec<Method> {
+    let mut methods: Vec<Method> = Vec::new();
+    let (mut category, mut effect) = ("", Effect::None);
+    for line in table.lines() {
+        let mut words = line.trim_start_matches("# ").split(' ');
+        let word = words.next().unwrap_or_default();
+        if line.starts_with('#') {
+            category = word;
+            effect = match words.next() {
+                Some("reads") => Effect::Reads,
+                Some("moves") => Effect::Moves,
+                _ => Effect::None,
+            };
+        } else if line.starts_with(' ') {
+            methods.last_mut().expect("a method comes first").about.push(line.trim_start());
+        } else {
+            let handler = HANDLERS.iter().find(|(name, _)| *name == word);
+            let (name, run) = *handler.expect("each method has a handler");
+            let (args, about) = (words.map(Arg::read).collect(), Vec::new());
+            methods.push(Method { category, name, args, effect, run, about });
+        }
+    }
+    methods
 }
 
 /// An argument of a method.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Arg {
+struct Arg {
     names: &'static str,
-    kind: Kind,
+    /// What it is called in the help, and in errors.
+    kinds: [&'static str; 2],
+    conversion: Conversion,
     /// Of arrays: what is in them.
-    inner: &'static str,
+    inner: Option<&'static str>,
     default: Option<&'static str>,
     is_required: bool,
     is_checked: bool,
@@ -58,24 +139,23 @@ pub(crate) struct Arg {
 
 impl Arg {
     fn read(spec: &'static str) -> Self {
-        let (spec, default) = match spec.split_once('=') {
-            Some((spec, default)) => (spec, Some(default)),
-            None => (spec, None),
-        };
+        let (spec, default) = spec.split_once('=').map_or((spec, None), |(a, b)| (a, Some(b)));
         let (names, kind) = spec.split_once(':').expect("each argument has a kind");
         let word = kind.trim_end_matches(['!', '~', '.']);
-        let (word, inner) = word.split_once('<').unwrap_or((word, ""));
+        let (word, inner) = word.split_once('<').map_or((word, None), |(a, b)| (a, Some(b)));
         let has = |mark: char| kind.contains(mark);
+        let (kinds, conversion) = match word {
+            "str" => (["string"; 2], Conversion::Text),
+            "num" => (["numeric", "number"], Conversion::Json),
+            "bool" => (["boolean", "bool"], Conversion::Json),
+            "arr" => (["json array", "array"], Conversion::Json),
+            _ => (["string or numeric", "any"], Conversion::JsonOrText),
+        };
         Self {
             names,
-            kind: match word {
-                "str" => Kind::Text,
-                "num" => Kind::Number,
-                "bool" => Kind::Bool,
-                "arr" => Kind::Array,
-                _ => Kind::Either,
-            },
-            inner: inner.trim_end_matches('>'),
+            kinds,
+            conversion,
+            inner: inner.map(|inner| inner.trim_end_matches('>')),
             default,
             is_required: has('!'),
             is_checked: !has('~') && word != "any",
@@ -92,21 +172,15 @@ impl Arg {
     }
 
     fn usage(&self) -> String {
-        match self.kind {
-            Kind::Text => format!("\"{}\"", self.name()),
-            Kind::Array => format!("[\"{}\",...]", self.inner),
-            Kind::Number | Kind::Bool | Kind::Either => self.name().into(),
+        match self.inner {
+            Some(inner) => format!("[\"{inner}\",...]"),
+            None if self.conversion == Conversion::Text => format!("\"{}\"", self.name()),
+            None => self.name().into(),
         }
     }
 
     fn description(&self) -> String {
-        let kind = match self.kind {
-            Kind::Text => "string",
-            Kind::Number => "numeric",
-            Kind::Bool => "boolean",
-            Kind::Array => "json array",
-            Kind::Either => "string or numeric",
-        };
+        let kind = self.kinds[0];
         match (self.is_required, self.default) {
             (true, _) => format!("({kind}, required)"),
             (_, Some(default)) => format!("({kind}, optional, default={default})"),
@@ -116,19 +190,9 @@ impl Arg {
 
     /// What is wrong with a value's type, if anything. Core: `RPCArg::MatchesType`.
     fn mismatch(&self, value: &Value) -> Option<String> {
-        let expected = match self.kind {
-            Kind::Text => "string",
-            Kind::Number => "number",
-            Kind::Bool => "bool",
-            Kind::Array => "array",
-            Kind::Either => return None,
-        };
         let is_left_out = !self.is_required && value.is_null();
-        if !self.is_checked || is_left_out || type_name(value) == expected {
-            return None;
-        }
-        let found = type_name(value);
-        Some(format!("JSON value of type {found} is not of expected type {expected}"))
+        let is_fine = !self.is_checked || is_left_out || type_name(value) == self.kinds[1];
+        (!is_fine).then(|| wrong_type(value, self.kinds[1]).message)
     }
 }
 
@@ -147,11 +211,12 @@ pub(crate) fn type_name(value: &Value) -> &'static str {
 impl Method {
     /// Finds a method by its name.
     pub(crate) fn find(name: &str) -> Option<&'static Self> {
-        all().find(|method| method.name == name)
+        METHODS.iter().find(|method| method.name == name)
     }
 
-    fn args(&self) -> impl Iterator<Item = Arg> {
-        self.args.split_whitespace().map(Arg::read)
+    /// The arguments that are shown.
+    fn shown(&self) -> impl Iterator<Item = &Arg> {
+        self.args.iter().take_while(|arg| !arg.is_hidden)
     }
 
     /// Returns the arguments in order, and the `at` of a method that reads.
@@ -170,14 +235,12 @@ impl Method {
             Value::Array(values) => values,
             _ => Vec::new(),
         };
-        let count = self.args().count();
-        let required = self.args().collect::<Vec<_>>();
-        let required = required.iter().rposition(|arg| arg.is_required).map_or(0, |last| last + 1);
-        if values.len() < required || count < values.len() {
+        let last = self.args.iter().rposition(|arg| arg.is_required);
+        if !(last.map_or(0, |last| last + 1)..=self.args.len()).contains(&values.len()) {
             return fail(code::MISC_ERROR, self.help());
         }
         let mut wrong = Map::new();
-        for (index, arg) in self.args().enumerate() {
+        for (index, arg) in self.args.iter().enumerate() {
             if let Some(mismatch) = arg.mismatch(values.get(index).unwrap_or(&Value::Null)) {
                 let place = format!("Position {} ({})", index + 1, arg.names);
                 wrong.insert(place, mismatch.into());
@@ -198,7 +261,7 @@ impl Method {
         };
         let mut values = Vec::new();
         let mut first_named: Option<(usize, &str)> = None;
-        for (index, arg) in self.args().enumerate() {
+        for (index, arg) in self.args.iter().enumerate() {
             let name = arg.names.split('|').find(|name| named.contains_key(*name));
             if let Some(value) = name.and_then(|name| named.shift_remove(name)) {
                 values.resize(index, Value::Null);
@@ -229,7 +292,7 @@ impl Method {
     fn usage(&self) -> String {
         let mut text = self.name.to_owned();
         let mut is_open = false;
-        for arg in self.args().take_while(|arg| !arg.is_hidden) {
+        for arg in self.shown() {
             let change = match (is_open, arg.is_required) {
                 (false, false) => "( ",
                 (true, true) => ") ",
@@ -243,12 +306,11 @@ impl Method {
 
     /// All that is told of it.
     pub(crate) fn help(&self) -> String {
-        let mut text = format!("{}\n\n{}\n", self.usage(), self.about);
-        let args: Vec<Arg> = self.args().take_while(|arg| !arg.is_hidden).collect();
-        if !args.is_empty() {
+        let mut text = format!("{}\n\n{}\n", self.usage(), self.about.join("\n\n"));
+        if self.shown().next().is_some() {
             text += "\nArguments:\n";
         }
-        for (index, arg) in args.iter().enumerate() {
+        for (index, arg) in self.shown().enumerate() {
             let _ = writeln!(text, "{}. {}    {}", index + 1, arg.name(), arg.description());
         }
         if self.effect == Effect::Reads {
@@ -259,21 +321,10 @@ impl Method {
     }
 }
 
-/// All methods.
-pub(crate) fn all() -> impl Iterator<Item = &'static Method> {
-    let tables: [&'static [Method]; 5] = [
-        &chain::METHODS,
-        &control::METHODS,
-        &mining::METHODS,
-        &peers::METHODS,
-        &transactions::METHODS,
-    ];
-    tables.into_iter().flatten()
-}
-
 /// A line for each method, by category; hidden ones left out. Core: `CRPCTable::help`.
 pub(crate) fn list() -> String {
-    let mut methods: Vec<_> = all().filter(|method| method.category != "hidden").collect();
+    let shown = METHODS.iter().filter(|method| method.category != "hidden");
+    let mut methods: Vec<_> = shown.collect();
     methods.sort_by_key(|method| (method.category, method.name));
     let mut text = String::new();
     let mut category = "";
@@ -305,15 +356,11 @@ pub enum Conversion {
 #[must_use]
 pub fn conversion(method: &str, place: Option<usize>, name: Option<&str>) -> Conversion {
     let arg = Method::find(method).and_then(|method| match (place, name) {
-        (Some(place), _) => method.args().nth(place),
-        (None, Some(name)) => method.args().find(|arg| arg.is_called(name)),
+        (Some(place), _) => method.args.get(place),
+        (None, Some(name)) => method.args.iter().find(|arg| arg.is_called(name)),
         _ => None,
     });
-    match arg.map(|arg| arg.kind) {
-        None | Some(Kind::Text) => Conversion::Text,
-        Some(Kind::Either) => Conversion::JsonOrText,
-        Some(Kind::Number | Kind::Bool | Kind::Array) => Conversion::Json,
-    }
+    arg.map_or(Conversion::Text, |arg| arg.conversion)
 }
 
 /// Writes JSON over several lines. Core: `UniValue::write`.
@@ -325,43 +372,37 @@ pub fn pretty(value: &Value, indent: usize) -> String {
 }
 
 fn push_pretty(out: &mut String, value: &Value, indent: usize, depth: usize) {
-    let end = |out: &mut String, is_last: bool, depth: usize| {
-        if !is_last {
-            out.push(',');
-        }
-        let _ = write!(out, "\n{:1$}", "", indent * (depth + usize::from(!is_last)));
-    };
-    let begin = |out: &mut String, bracket: char| {
-        let _ = write!(out, "{bracket}\n{:1$}", "", indent * (depth + 1));
-    };
-    match value {
-        Value::Array(values) => {
-            begin(out, '[');
-            for (index, value) in values.iter().enumerate() {
-                push_pretty(out, value, indent, depth + 1);
-                end(out, index + 1 == values.len(), depth);
-            }
-            if values.is_empty() {
-                out.truncate(out.len() - indent * (depth + 1));
-                let _ = write!(out, "{:1$}", "", indent * depth);
-            }
-            out.push(']');
-        }
+    let (items, [open, close]): (Vec<(String, &Value)>, _) = match value {
+        Value::Array(values) => (values.iter().map(|it| (String::new(), it)).collect(), ['[', ']']),
         Value::Object(fields) => {
-            begin(out, '{');
-            for (index, (name, value)) in fields.iter().enumerate() {
-                let _ = write!(out, "{}: ", Value::from(name.as_str()));
-                push_pretty(out, value, indent, depth + 1);
-                end(out, index + 1 == fields.len(), depth);
-            }
-            if fields.is_empty() {
-                out.truncate(out.len() - indent * (depth + 1));
-                let _ = write!(out, "{:1$}", "", indent * depth);
-            }
-            out.push('}');
+            let name = |name: &String| format!("{}: ", Value::from(name.as_str()));
+            (fields.iter().map(|(key, value)| (name(key), value)).collect(), ['{', '}'])
         }
-        value => {
-            let _ = write!(out, "{value}");
-        }
+        value => return *out += &value.to_string(),
+    };
+    let line = |depth: usize| format!("\n{:1$}", "", indent * depth);
+    out.push(open);
+    for (index, (name, value)) in items.into_iter().enumerate() {
+        *out += if index == 0 { "" } else { "," };
+        *out += &(line(depth + 1) + &name);
+        push_pretty(out, value, indent, depth + 1);
+    }
+    *out += &line(depth);
+    out.push(close);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_handler_is_in_the_table_once_and_each_method_has_one() {
+        let mut names: Vec<_> = METHODS.iter().map(|method| method.name).collect();
+        let mut handlers = HANDLERS.map(|(name, _)| name);
+        names.sort_unstable();
+        handlers.sort_unstable();
+        assert_eq!(names, handlers);
+        assert!(handlers.is_sorted_by(|a, b| a < b));
+        assert!(METHODS.iter().all(|method| !method.about.is_empty()));
     }
 }

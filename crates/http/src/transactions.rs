@@ -15,83 +15,23 @@ use serde_json::{Value, json};
 
 use crate::call::{Call, hash, not_found, unreadable};
 use crate::descriptor::shown_program;
-use crate::error::{Answer, RpcError, code, fail};
-use crate::json::{Object, Spent, is_coinbase, push_tx, script_json};
+use crate::error::{Answer, RpcError, code, fail, fail_if};
+use crate::json::{Spent, is_coinbase, object, script_json, tx_json};
 use crate::merkle_proof::MerkleProof;
-use crate::table::{Effect, Method};
 
 /// The last opcode that a script of old may have. Core: `MAX_OPCODE`.
 const MAX_OPCODE: u8 = 0xb9;
 
-pub(crate) static METHODS: [Method; 6] = [
-    Method {
-        category: "rawtransactions",
-        name: "getrawtransaction",
-        args: "txid:str! verbosity|verbose:num~=0 blockhash:str",
-        effect: Effect::Reads,
-        run: getrawtransaction,
-        about: "Returns a transaction of a block.\n\nVerbosity 0: in hexadecimal; 1: as an \
-                object; 2: with its fee and what it spends.",
-    },
-    Method {
-        category: "rawtransactions",
-        name: "decoderawtransaction",
-        args: "hexstring:str! iswitness:bool",
-        effect: Effect::None,
-        run: decoderawtransaction,
-        about: "Returns a serialized transaction as an object.\n\niswitness: whether it is read \
-                with witnesses; as it makes more sense when left out.",
-    },
-    Method {
-        category: "rawtransactions",
-        name: "decodescript",
-        args: "hexstring:str!",
-        effect: Effect::None,
-        run: decodescript,
-        about: "Returns a script as an object, with the addresses of what may wrap it.",
-    },
-    Method {
-        category: "blockchain",
-        name: "gettxoutproof",
-        args: "txids:arr<txid>! blockhash:str",
-        effect: Effect::Reads,
-        run: gettxoutproof,
-        about: "Returns a proof that transactions are in a block.\n\nWithout a block, one of them \
-                must have an unspent output.",
-    },
-    Method {
-        category: "blockchain",
-        name: "verifytxoutproof",
-        args: "proof:str!",
-        effect: Effect::Reads,
-        run: verifytxoutproof,
-        about: "Returns the transactions that a proof shows to be in a block of the best chain; \
-                none when the proof is not sound.",
-    },
-    Method {
-        category: "util",
-        name: "validateaddress",
-        args: "address:str!",
-        effect: Effect::None,
-        run: validateaddress,
-        about: "Tells whether a text is an address, and of what.",
-    },
-];
-
-fn getrawtransaction(call: &mut Call<'_>) -> Answer {
+pub(crate) fn getrawtransaction(call: &mut Call<'_>) -> Answer {
     let txid = Txid(call.hash(0, "parameter 1")?.0);
     let params = call.params()?;
-    if txid.0 == params.genesis.merkle_root.0 {
-        let text = "The genesis block coinbase is not considered an ordinary transaction and \
-                    cannot be retrieved";
-        return fail(code::INVALID_ADDRESS_OR_KEY, text);
-    }
+    let text = "The genesis block coinbase is not considered an ordinary transaction and cannot be \
+                retrieved";
+    fail_if(txid.0 == params.genesis.merkle_root.0, code::INVALID_ADDRESS_OR_KEY, text)?;
     let verbosity = call.verbosity(1, 0)?;
-    if call.arg(2).is_null() {
-        let text = "No such mempool transaction. Use -txindex or provide a block hash to enable \
-                    blockchain transaction queries. Use gettransaction for wallet transactions.";
-        return fail(code::INVALID_ADDRESS_OR_KEY, text);
-    }
+    let text = "No such mempool transaction. Use -txindex or provide a block hash to enable \
+                blockchain transaction queries. Use gettransaction for wallet transactions.";
+    fail_if(call.arg(2).is_null(), code::INVALID_ADDRESS_OR_KEY, text)?;
     let hash = call.hash(2, "parameter 3")?;
     let Ok(place) = call.place(hash) else {
         return fail(code::INVALID_ADDRESS_OR_KEY, "Block hash not found");
@@ -109,33 +49,30 @@ fn getrawtransaction(call: &mut Call<'_>) -> Answer {
         return Ok(hex::encode(tx.bytes()).into());
     }
     let is_active = 0 < place.confirmations;
-    let mut fields = Object::new();
-    fields.insert("in_active_chain".into(), is_active.into());
     let lists = match verbosity {
         2.. if 0 < index => call.spent(&block, place.height)?,
         _ => None,
     };
     let coins = lists.as_ref().and_then(|lists| lists.get(index));
     let spent = coins.map_or(Spent::Unknown, |coins| Spent::Prevouts(coins));
-    push_tx(&mut fields, &tx.to_owned(), &params.address_prefixes, spent, true);
-    fields.insert("blockhash".into(), hash.to_string().into());
-    fields.insert("confirmations".into(), place.confirmations.max(0).into());
-    if is_active {
-        fields.insert("time".into(), place.header.time.into());
-        fields.insert("blocktime".into(), place.header.time.into());
-    }
+    let time = is_active.then_some(place.header.time);
+    let mut fields = object(json!({ "in_active_chain": is_active }));
+    fields.extend(tx_json(&tx.to_owned(), &params.address_prefixes, spent));
+    fields.extend(object(json!({
+        "blockhash": hash.to_string(),
+        "confirmations": place.confirmations.max(0),
+        "time": time,
+        "blocktime": time,
+    })));
     Ok(fields.into())
 }
 
-fn decoderawtransaction(call: &mut Call<'_>) -> Answer {
-    let is_witness = match call.arg(1) {
-        Value::Bool(flag) => Some(*flag),
-        _ => None,
-    };
+pub(crate) fn decoderawtransaction(call: &mut Call<'_>) -> Answer {
+    let is_witness = call.arg(1).as_bool();
     let tx = hex::decode(call.text(0)?).ok().and_then(|bytes| decode_tx(&bytes, is_witness));
     let Some(tx) = tx else { return fail(code::DESERIALIZATION_ERROR, "TX decode failed") };
-    let mut fields = Object::new();
-    push_tx(&mut fields, &tx, &call.params()?.address_prefixes, Spent::Unknown, false);
+    let mut fields = tx_json(&tx, &call.params()?.address_prefixes, Spent::Unknown);
+    fields.remove("hex");
     Ok(fields.into())
 }
 
@@ -190,7 +127,7 @@ fn has_valid_ops(script: &[u8]) -> bool {
     })
 }
 
-fn decodescript(call: &mut Call<'_>) -> Answer {
+pub(crate) fn decodescript(call: &mut Call<'_>) -> Answer {
     let script = match call.text(0)? {
         "" => Vec::new(),
         _ => call.bytes(0, "argument")?,
@@ -232,11 +169,7 @@ fn can_be_wrapped(script: &[u8]) -> bool {
 
 /// The witness program that stands for a script, and the script where the program is of its hash.
 fn segwit_of(script: &[u8]) -> Option<(Vec<u8>, Option<&[u8]>)> {
-    let program = |hash: &[u8]| {
-        let mut out = vec![0];
-        caesure_script::push_slice(&mut out, hash);
-        out
-    };
+    let program = |hash: &[u8]| [&[0, u8::try_from(hash.len()).unwrap_or(0)], hash].concat();
     let is_compressed = |key: &[u8]| key.len() == 33;
     match classify(script) {
         ScriptType::Pubkey(key) => is_compressed(key).then(|| (program(&hash160(key)), None)),
@@ -249,18 +182,14 @@ fn segwit_of(script: &[u8]) -> Option<(Vec<u8>, Option<&[u8]>)> {
     }
 }
 
-fn gettxoutproof(call: &mut Call<'_>) -> Answer {
+pub(crate) fn gettxoutproof(call: &mut Call<'_>) -> Answer {
     let mut txids = BTreeSet::new();
     let Value::Array(given) = call.arg(0).clone() else { return call.misused() };
-    if given.is_empty() {
-        return fail(code::INVALID_PARAMETER, "Parameter 'txids' cannot be empty");
-    }
+    fail_if(given.is_empty(), code::INVALID_PARAMETER, "Parameter 'txids' cannot be empty")?;
     for value in &given {
         let txid = Txid(hash(value, "txid")?.0);
-        if !txids.insert(txid) {
-            let text = format!("Invalid parameter, duplicated txid: {txid}");
-            return fail(code::INVALID_PARAMETER, text);
-        }
+        let text = format!("Invalid parameter, duplicated txid: {txid}");
+        fail_if(!txids.insert(txid), code::INVALID_PARAMETER, text)?;
     }
     let hash = if call.arg(1).is_null() {
         block_of_unspent(call, &txids)?
@@ -270,10 +199,9 @@ fn gettxoutproof(call: &mut Call<'_>) -> Answer {
     };
     let block = call.block(&hash)?;
     let all = block.txids();
-    if all.iter().filter(|txid| txids.contains(txid)).count() != txids.len() {
-        let text = "Not all transactions found in specified or retrieved block";
-        return fail(code::INVALID_ADDRESS_OR_KEY, text);
-    }
+    let count = all.iter().filter(|txid| txids.contains(txid)).count();
+    let text = "Not all transactions found in specified or retrieved block";
+    fail_if(count != txids.len(), code::INVALID_ADDRESS_OR_KEY, text)?;
     let proof = MerkleProof::new(&all, |txid| txids.contains(txid));
     let bytes = [&block.header().to_bytes()[..], &proof.to_bytes()].concat();
     Ok(hex::encode(&bytes).into())
@@ -295,18 +223,14 @@ fn block_of_unspent(
                 (start..start + STEP).map(|vout| OutPoint { txid: *txid, vout }).collect();
             let coins = world.get_many(&outpoints).map_err(unreadable)?;
             if let Some(coin) = coins.into_iter().flatten().next() {
-                let tip = world.info().hash;
-                let found = call.tree(move |tree| {
-                    Some(tree.hash(tree.ancestor(tree.find(&tip)?, coin.height)?))
-                })?;
-                return found.map_or_else(not_found, Ok);
+                return call.ancestor(world.info().hash, coin.height)?.map_or_else(not_found, Ok);
             }
         }
     }
     fail(code::INVALID_ADDRESS_OR_KEY, "Transaction not yet in block")
 }
 
-fn verifytxoutproof(call: &mut Call<'_>) -> Answer {
+pub(crate) fn verifytxoutproof(call: &mut Call<'_>) -> Answer {
     let bytes = call.bytes(0, "proof")?;
     let mut reader = Reader::new(&bytes);
     let parsed =
@@ -329,31 +253,27 @@ fn verifytxoutproof(call: &mut Call<'_>) -> Answer {
     Ok(txids.iter().map(ToString::to_string).collect())
 }
 
-fn validateaddress(call: &mut Call<'_>) -> Answer {
+pub(crate) fn validateaddress(call: &mut Call<'_>) -> Answer {
     let params = call.params()?;
     let text = call.text(0)?;
-    let script = match parse_address(text, &params.address_prefixes) {
-        Ok(script) => script,
-        Err(_) => {
-            let (error, places) = address_error(text, &params);
-            return Ok(json!({ "isvalid": false, "error_locations": places, "error": error }));
-        }
+    let Ok(script) = parse_address(text, &params.address_prefixes) else {
+        let (error, places) = address_error(text, &params);
+        return Ok(json!({ "isvalid": false, "error_locations": places, "error": error }));
     };
-    let mut fields = Object::new();
-    fields.insert("isvalid".into(), true.into());
-    fields.insert("address".into(), address(&script, &params.address_prefixes).into());
-    fields.insert("scriptPubKey".into(), hex::encode(&script).into());
     let kind = classify(&script);
-    if !matches!(kind, ScriptType::WitnessUnknown { .. }) {
-        let is_key = matches!(kind, ScriptType::PubkeyHash(_) | ScriptType::WitnessV0KeyHash(_));
-        fields.insert("isscript".into(), (!is_key).into());
-    }
+    let is_known = !matches!(kind, ScriptType::WitnessUnknown { .. });
+    let is_key = matches!(kind, ScriptType::PubkeyHash(_) | ScriptType::WitnessV0KeyHash(_));
     let is_old = matches!(kind, ScriptType::PubkeyHash(_) | ScriptType::ScriptHash(_));
-    fields.insert("iswitness".into(), (!is_old).into());
-    if let Some((version, program)) = shown_program(&script) {
-        fields.insert("witness_version".into(), version.into());
-        fields.insert("witness_program".into(), hex::encode(program).into());
-    }
+    let (version, program) = shown_program(&script).unzip();
+    let fields = object(json!({
+        "isvalid": true,
+        "address": address(&script, &params.address_prefixes),
+        "scriptPubKey": hex::encode(&script),
+        "isscript": is_known.then_some(!is_key),
+        "iswitness": !is_old,
+        "witness_version": version,
+        "witness_program": program.map(hex::encode),
+    }));
     Ok(fields.into())
 }
 
@@ -399,17 +319,12 @@ fn program_error(hrp: &str, values: &[u8], variant: bech32::Variant, expected: &
         return "Empty Bech32 data section".into();
     };
     if hrp != expected {
-        return format!(
-            "Invalid or unsupported prefix for Segwit (Bech32) address (expected {expected}, got \
-             {hrp})."
-        );
+        let text = "Invalid or unsupported prefix for Segwit (Bech32) address";
+        return format!("{text} (expected {expected}, got {hrp}).");
     }
     if variant != bech32::Variant::of_version(*version) {
-        let text = match version {
-            0 => "Version 0 witness address must use Bech32 checksum",
-            _ => "Version 1+ witness address must use Bech32m checksum",
-        };
-        return text.into();
+        let (version, letter) = if *version == 0 { ("0", "") } else { ("1+", "m") };
+        return format!("Version {version} witness address must use Bech32{letter} checksum");
     }
     let (size, left) = (data.len() * 5 / 8, data.len() * 5 % 8);
     if 5 <= left || data.last().is_some_and(|last| last & ((1 << left) - 1) != 0) {
