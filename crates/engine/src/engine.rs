@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,8 +37,6 @@ pub struct Engine {
     network: Network,
     sync: Sync,
     outputs: VecDeque<Output>,
-    /// Peers that do not take what is sent to them.
-    full: BTreeSet<PeerId>,
     /// Who waits for the verdict on a block.
     submitted: BTreeMap<BlockHash, Vec<u64>>,
 }
@@ -52,13 +50,8 @@ impl Engine {
         let network = Network::new(options.network, options.saved, network_random, now);
         let EngineOptions { sync, tree, states, tip, .. } = options;
         let sync = Sync::new(sync, tree, states, tip, random, now);
-        let mut engine = Self {
-            network,
-            sync,
-            outputs: VecDeque::new(),
-            full: BTreeSet::new(),
-            submitted: BTreeMap::new(),
-        };
+        let mut engine =
+            Self { network, sync, outputs: VecDeque::new(), submitted: BTreeMap::new() };
         engine.tell_tip();
         engine
     }
@@ -153,10 +146,8 @@ impl Engine {
 
     /// Reads nothing more for a peer while it does not take what was read.
     fn note_fullness(&mut self, peer: PeerId, now: Now) {
-        let is_full = self.network.peer(peer).is_some_and(|info| info.is_full);
-        let has_changed = if is_full { self.full.insert(peer) } else { self.full.remove(&peer) };
-        if has_changed {
-            self.sync.peer_full(peer, is_full, now);
+        if let Some(info) = self.network.peer(peer) {
+            self.sync.peer_full(peer, info.is_full, now);
         }
     }
 
@@ -186,7 +177,6 @@ impl Engine {
             }
             Action::Read { ticket, hash } => self.ask_chain(ChainRequest::Read { ticket, hash }),
             Action::StaleTip(is_stale) => self.network.set_try_new_outbound(is_stale),
-            Action::CaughtUp => {}
             Action::Log(line) => self.outputs.push_back(Output::Log(line)),
         }
     }
@@ -212,6 +202,9 @@ impl Engine {
             ChainEvent::Tip { hash } => {
                 self.sync.tip_changed(&hash, now);
                 self.tell_tip();
+                // What lost the race since it was stored waits in vain.
+                let waiting: Vec<BlockHash> = self.submitted.keys().copied().collect();
+                waiting.iter().for_each(|hash| self.tell_if_aside(hash));
             }
             ChainEvent::Read { ticket, block } => self.sync.read(ticket, block, now),
             ChainEvent::Done { id, result } => {
@@ -232,17 +225,18 @@ impl Engine {
 
     /// A stored block that will not be judged now has no verdict to wait for.
     fn tell_if_aside(&mut self, hash: &BlockHash) {
-        if self.submitted.contains_key(hash) && !self.will_be_judged(hash) {
+        if self.submitted.contains_key(hash) && self.is_aside(hash) {
             self.tell_submitter(hash, &Err(CommandError::Refused("inconclusive".to_owned())));
         }
     }
 
-    fn will_be_judged(&self, hash: &BlockHash) -> bool {
+    fn is_aside(&self, hash: &BlockHash) -> bool {
         let tree = self.sync.tree();
-        let Some(id) = tree.find(hash) else { return false };
+        let Some(id) = tree.find(hash) else { return true };
         let parent_is_connected =
             tree.parent(id).is_some_and(|parent| self.sync.block_state(parent).is_connected);
-        parent_is_connected && tree.chain_work(self.sync.tip()) < tree.chain_work(id)
+        let is_better = tree.chain_work(self.sync.tip()) < tree.chain_work(id);
+        self.sync.block_state(id).has_body && !(parent_is_connected && is_better)
     }
 
     fn tell_submitter(&mut self, hash: &BlockHash, answer: &Result<(), CommandError>) {

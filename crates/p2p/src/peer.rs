@@ -1,8 +1,17 @@
 use core::fmt;
 
+/// Serves all blocks. Core: `NODE_NETWORK`.
+pub(crate) const NODE_NETWORK: u64 = 1;
+/// Serves witnesses.
+pub(crate) const NODE_WITNESS: u64 = 1 << 3;
+/// Serves the last 288 blocks. Spec: BIP-0159.
+pub(crate) const NODE_NETWORK_LIMITED: u64 = 1 << 10;
+/// Speaks the v2 transport. Spec: BIP-0324.
+pub(crate) const NODE_P2P_V2: u64 = 1 << 11;
+
 /// A connection, by a number that is never used again. Those that we dialled are even, those that
 /// were accepted odd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u64);
 
 impl fmt::Display for PeerId {
@@ -12,9 +21,10 @@ impl fmt::Display for PeerId {
 }
 
 /// Why there is a connection. Core: `ConnectionType`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ConnectionKind {
     /// The peer dialled.
+    #[default]
     Inbound,
     /// Blocks, transactions and addresses.
     OutboundFull,

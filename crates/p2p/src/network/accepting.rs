@@ -5,12 +5,14 @@ use caesure_wire::{Endpoint, NetAddress};
 use super::connection::Stage;
 use super::{Effect, Network};
 use crate::{
-    ConnectionKind, EvictionCandidate, NetworkKind, PeerId, is_local, select_peer_to_evict,
+    ConnectionKind, EvictionCandidate, NetworkKind, Now, PeerId, is_local, select_peer_to_evict,
 };
 
 impl Network {
-    /// Takes a connection in, or closes it. Core: `CreateNodeFromAcceptedSocket`.
-    pub(super) fn accept(&mut self, peer: PeerId, remote: Endpoint, local: Endpoint) {
+    /// A peer dialled. The number is odd and new. The connection may be closed at once. Core:
+    /// `CreateNodeFromAcceptedSocket`.
+    pub fn accepted(&mut self, peer: PeerId, remote: Endpoint, local: Endpoint, now: Now) {
+        self.now = now;
         let inbound = self.connections.values().filter(|c| c.info.is_inbound()).count();
         let limit = self.options.inbound;
         let is_banned = self.bans.is_banned(&remote.address, self.now.unix);
@@ -35,7 +37,7 @@ impl Network {
     /// Makes room for one; returns whether there was a peer to drop. Core:
     /// `AttemptToEvictConnection`.
     fn evict(&mut self) -> bool {
-        let since = |at: Option<crate::Now>| at.map_or(Duration::ZERO, |at| at.mono);
+        let since = |at: Option<Now>| at.map_or(Duration::ZERO, |at| at.mono);
         let candidates = self.connections.values().map(|c| EvictionCandidate {
             peer: c.info.id,
             connected_at: c.info.connected_at.mono,
@@ -52,7 +54,7 @@ impl Network {
             kind: c.info.kind,
         });
         let Some(peer) = select_peer_to_evict(candidates.collect()) else { return false };
-        self.end(peer, "it makes room for another");
+        self.disconnect(peer, "it makes room for another");
         true
     }
 

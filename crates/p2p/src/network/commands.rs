@@ -2,8 +2,8 @@ use caesure_wire::{Endpoint, NetAddress, TimedAddress};
 
 use super::connection::Stage;
 use super::dialling::Added;
-use super::handshake::{NODE_NETWORK, NODE_WITNESS};
 use super::{AddedNode, Effect, Network, NetworkError};
+use crate::peer::{NODE_NETWORK, NODE_WITNESS};
 use crate::{ConnectionKind, PeerId, Subnet};
 
 /// What a user may ask for.
@@ -84,7 +84,7 @@ impl Network {
     /// When there is none of that number.
     pub fn disconnect_peer(&mut self, peer: PeerId) -> Result<(), NetworkError> {
         self.peer(peer).ok_or(NetworkError::NotConnected)?;
-        self.end(peer, "the user wants it");
+        self.disconnect(peer, "the user wants it");
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl Network {
         done.map_err(|_| NetworkError::NotBannable)?;
         self.save_bans();
         for peer in self.peers_in(&subnet) {
-            self.end(peer, "it is banned");
+            self.disconnect(peer, "it is banned");
         }
         Ok(())
     }
@@ -142,7 +142,7 @@ impl Network {
         self.hurry();
         let peers: Vec<PeerId> = self.connections.keys().copied().collect();
         for peer in peers.into_iter().filter(|_| !is_active) {
-            self.end(peer, "the network is off");
+            self.disconnect(peer, "the network is off");
         }
     }
 

@@ -5,13 +5,15 @@ use caesure_wire::{Endpoint, Message, NetAddress};
 
 use super::gossip::Gossip;
 use super::{Effect, Network, PeerInfo};
-use crate::{ConnectionKind, NetworkKind, PeerId, Socks5, Socks5Step, Transport};
+use crate::{ConnectionKind, NetworkKind, Now, PeerId, Socks5, Socks5Step, Transport};
 
 /// Above so many bytes that wait to be sent, nothing of the peer's is looked into. Core:
 /// `-maxsendbuffer`.
 pub(super) const MAX_UNSENT: usize = 1_000_000;
 /// So many bytes that came are kept unprocessed, and one chunk. Core: `-maxreceivebuffer`.
 pub(super) const MAX_UNPROCESSED: usize = 5_000_000;
+/// What came is put together to pieces of this size.
+const CHUNK: usize = 4_096;
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,8 +145,9 @@ impl Network {
         }
     }
 
-    /// Takes bytes off a connection; they are looked into in turn.
-    pub(super) fn take_bytes(&mut self, peer: PeerId, bytes: Vec<u8>) {
+    /// Bytes came. They are looked into by [`Network::next_event`].
+    pub fn received(&mut self, peer: PeerId, mut bytes: Vec<u8>, now: Now) {
+        self.now = now;
         let Some(c) = self.connections.get_mut(&peer) else { return };
         if bytes.is_empty() || c.stage == Stage::Dialling {
             return;
@@ -153,12 +156,17 @@ impl Network {
         c.info.bytes_recv += bytes.len() as u64;
         self.totals.received += bytes.len() as u64;
         c.inbox_bytes += bytes.len();
-        c.inbox.push_back(bytes);
+        // A byte that comes alone would take many times its size.
+        match c.inbox.back_mut() {
+            Some(last) if last.len() + bytes.len() <= CHUNK => last.append(&mut bytes),
+            _ => c.inbox.push_back(bytes),
+        }
         self.make_runnable(peer);
     }
 
-    /// Notes that bytes left.
-    pub(super) fn note_written(&mut self, peer: PeerId, bytes: usize) {
+    /// Bytes of [`Effect::Send`] were handed to the system.
+    pub fn written(&mut self, peer: PeerId, bytes: usize, now: Now) {
+        self.now = now;
         let Some(c) = self.connections.get_mut(&peer) else { return };
         c.unsent = c.unsent.saturating_sub(bytes);
         c.info.last_send = Some(self.now);
@@ -189,7 +197,7 @@ impl Network {
         match self.next_message(peer) {
             Ok(Some((command, payload))) => self.dispatch(peer, &command, &payload),
             Ok(None) => return true,
-            Err(why) => self.end(peer, &why),
+            Err(why) => self.disconnect(peer, &why),
         }
         // Whether there is another message whole is seen in the next turn.
         self.make_runnable(peer);

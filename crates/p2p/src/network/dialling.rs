@@ -6,7 +6,7 @@ use caesure_wire::{Endpoint, NetAddress};
 use super::connection::{Connection, Stage};
 use super::gossip::may_know_addresses;
 use super::{Effect, Network};
-use crate::{ConnectionKind, NetworkKind, PeerId, Random, Socks5, net_group};
+use crate::{ConnectionKind, NetworkKind, Now, PeerId, Random, Socks5, net_group};
 
 /// How many peers for blocks alone there are. Core: `MAX_BLOCK_RELAY_ONLY_CONNECTIONS`.
 pub(super) const BLOCK_RELAY: usize = 2;
@@ -197,7 +197,7 @@ impl Network {
         let is_online =
             counts.groups.len() + counts.private >= self.automatic_limit().min(3).saturating_sub(1);
         let services = self.offered(&endpoint);
-        let v2 = self.options.v2 && services & super::handshake::NODE_P2P_V2 != 0;
+        let v2 = self.options.v2 && services & crate::peer::NODE_P2P_V2 != 0;
         self.dial(endpoint, services, kind, v2, is_online);
     }
 
@@ -288,8 +288,9 @@ impl Network {
         peer
     }
 
-    /// A dial reached the node, or the proxy.
-    pub(super) fn on_dialled(&mut self, peer: PeerId, local: Endpoint) {
+    /// A connection that was asked for stands; `local` is our end of it.
+    pub fn dialled(&mut self, peer: PeerId, local: Endpoint, now: Now) {
+        self.now = now;
         let Some(c) = self.connections.get_mut(&peer) else { return };
         if c.stage != Stage::Dialling {
             return;
@@ -308,7 +309,7 @@ impl Network {
                 self.send_bytes(peer, hello);
                 self.hurry();
             }
-            Err(e) => self.end(peer, &e.to_string()),
+            Err(e) => self.disconnect(peer, &e.to_string()),
         }
     }
 
@@ -399,7 +400,7 @@ impl Network {
             }
         }
         for peer in dropped {
-            self.end(peer, "there are better ones");
+            self.disconnect(peer, "there are better ones");
         }
         if is_full_dropped {
             self.dialler.try_new_outbound = false;

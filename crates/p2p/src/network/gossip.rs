@@ -144,7 +144,7 @@ impl Network {
         }
         // One address is but the peer's own.
         if c.info.kind == ConnectionKind::AddrFetch && count > 1 {
-            self.end(peer, "addresses came");
+            self.disconnect(peer, "addresses came");
         }
     }
 
@@ -309,7 +309,7 @@ impl Connection {
 
 /// Core: `MayHaveUsefulAddressDB`.
 pub(super) const fn may_know_addresses(services: u64) -> bool {
-    services & (super::handshake::NODE_NETWORK | super::handshake::NODE_NETWORK_LIMITED) != 0
+    services & (crate::peer::NODE_NETWORK | crate::peer::NODE_NETWORK_LIMITED) != 0
 }
 
 /// Returns a hash of an endpoint, which anybody can compute. Core: `CServiceHash(0, 0)`.

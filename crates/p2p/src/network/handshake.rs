@@ -1,6 +1,7 @@
 use caesure_wire::{Endpoint, Message, NetAddress, Version};
 
 use super::{Event, Network};
+use crate::peer::{NODE_NETWORK, NODE_NETWORK_LIMITED, NODE_P2P_V2, NODE_WITNESS};
 use crate::{ConnectionKind, PeerId, is_routable};
 
 /// What we speak. Core: `PROTOCOL_VERSION`.
@@ -13,15 +14,6 @@ const WTXID_RELAY_VERSION: i32 = 70_016;
 const FEATURE_VERSION: i32 = 70_017;
 /// Below this height of blocks behind the clock, pruned peers are as good as others.
 const LIMITED_DEPTH: u64 = 144;
-
-/// Serves all blocks. Core: `NODE_NETWORK`.
-pub(super) const NODE_NETWORK: u64 = 1;
-/// Serves witnesses.
-pub(super) const NODE_WITNESS: u64 = 1 << 3;
-/// Serves the last 288 blocks. Spec: BIP-0159.
-pub(super) const NODE_NETWORK_LIMITED: u64 = 1 << 10;
-/// Speaks the v2 transport. Spec: BIP-0324.
-pub(super) const NODE_P2P_V2: u64 = 1 << 11;
 
 impl Network {
     /// Returns what we offer.
@@ -79,10 +71,10 @@ impl Network {
             }
             Message::SendAddrV2 => c.info.addrv2 = true,
             Message::Feature { .. } if c.info.common_version < FEATURE_VERSION => {
-                self.end(peer, "feature before its version was agreed on");
+                self.disconnect(peer, "feature before its version was agreed on");
             }
             Message::Feature { ref id, .. } if id.len() < 4 => {
-                self.end(peer, "feature message is malformed");
+                self.disconnect(peer, "feature message is malformed");
             }
             Message::SendHeaders => c.early_send_headers = true,
             Message::SendCmpct { .. } => c.early_send_cmpct = Some(message),
@@ -103,13 +95,13 @@ impl Network {
             self.book.set_services(&c.info.remote, version.services);
         }
         if expects_services && !wanted {
-            return self.end(peer, "it does not offer what is wanted of it");
+            return self.disconnect(peer, "it does not offer what is wanted of it");
         }
         if version.version < MIN_PROTOCOL_VERSION {
-            return self.end(peer, "its version is obsolete");
+            return self.disconnect(peer, "its version is obsolete");
         }
         if is_inbound && self.is_own_nonce(version.nonce) {
-            return self.end(peer, "it is ourselves");
+            return self.disconnect(peer, "it is ourselves");
         }
         let seen = &version.receiver.1;
         if is_inbound {
@@ -132,7 +124,7 @@ impl Network {
             self.book.good(&c.info.remote, self.now.unix);
         }
         if kind == ConnectionKind::Feeler {
-            self.end(peer, "feeler is done");
+            self.disconnect(peer, "feeler is done");
         }
     }
 

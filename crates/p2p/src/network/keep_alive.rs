@@ -29,7 +29,7 @@ impl Network {
         for &peer in &peers {
             let Some(c) = self.connections.get(&peer) else { continue };
             if let Some(why) = self.lateness(c) {
-                self.end(peer, why);
+                self.disconnect(peer, why);
             } else if c.info.is_ready {
                 self.ping_if_due(peer);
                 self.send_addresses_if_due(peer);

@@ -17,7 +17,7 @@ mod seeding;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
-use caesure_wire::{DecodeError, Endpoint, Message, NetAddress};
+use caesure_wire::{DecodeError, Endpoint, Message};
 
 use self::connection::{Connection, Stage};
 use self::dialling::{Added, Dialler};
@@ -158,18 +158,6 @@ impl Network {
         }
     }
 
-    /// A peer dialled. The number is odd and new. The connection may be closed at once.
-    pub fn accepted(&mut self, peer: PeerId, remote: Endpoint, local: Endpoint, now: Now) {
-        self.now = now;
-        self.accept(peer, remote, local);
-    }
-
-    /// A connection that was asked for stands; `local` is our end of it.
-    pub fn dialled(&mut self, peer: PeerId, local: Endpoint, now: Now) {
-        self.now = now;
-        self.on_dialled(peer, local);
-    }
-
     /// A connection that was asked for could not be made.
     pub fn dial_failed(&mut self, peer: PeerId, reason: &str, now: Now) {
         self.now = now;
@@ -178,28 +166,10 @@ impl Network {
         }
     }
 
-    /// Bytes came. They are looked into by [`Network::next_event`].
-    pub fn received(&mut self, peer: PeerId, bytes: Vec<u8>, now: Now) {
-        self.now = now;
-        self.take_bytes(peer, bytes);
-    }
-
-    /// Bytes of [`Effect::Send`] were handed to the system.
-    pub fn written(&mut self, peer: PeerId, bytes: usize, now: Now) {
-        self.now = now;
-        self.note_written(peer, bytes);
-    }
-
     /// The peer closed, or the connection failed.
     pub fn closed(&mut self, peer: PeerId, now: Now) {
         self.now = now;
         self.remove(peer, "it closed", false);
-    }
-
-    /// A name was looked up; no address when that failed.
-    pub fn resolved(&mut self, name: &str, addresses: Vec<NetAddress>, now: Now) {
-        self.now = now;
-        self.on_resolved(name, addresses);
     }
 
     /// Does what is due: dials, pings, timeouts, addresses, files.
@@ -262,11 +232,6 @@ impl Network {
         }
     }
 
-    /// Closes a connection. The reason goes to the log, limited in rate.
-    pub fn disconnect(&mut self, peer: PeerId, why: &str) {
-        self.end(peer, why);
-    }
-
     /// Closes a connection to a peer that broke the protocol, and all others to its address, which
     /// is discouraged. Peers that the user named are left alone; of those on our own machine only
     /// this connection is closed. Core: `Misbehaving`, `MaybeDiscourageAndDisconnect`.
@@ -279,7 +244,7 @@ impl Network {
         if is_manual {
             return;
         }
-        self.end(peer, why);
+        self.disconnect(peer, why);
         if is_local(&address) {
             return;
         }
@@ -287,7 +252,7 @@ impl Network {
         let others = self.connections.values();
         let others = others.filter(|c| c.info.remote.address == address).map(|c| c.info.id);
         for peer in others.collect::<Vec<_>>() {
-            self.end(peer, "another at its address did wrong");
+            self.disconnect(peer, "another at its address did wrong");
         }
     }
 
@@ -414,7 +379,7 @@ impl Network {
             Message::Version(_) => self.handshake(peer, message),
             message if !c.info.is_ready => self.handshake(peer, message),
             Message::WtxidRelay | Message::SendAddrV2 | Message::Feature { .. } => {
-                self.end(peer, &format!("{command} after the handshake"));
+                self.disconnect(peer, &format!("{command} after the handshake"));
             }
             Message::Ping(Some(nonce)) if c.info.common_version > keep_alive::BIP31_VERSION => {
                 self.push(peer, &Message::Pong(nonce.to_le_bytes().to_vec()));
@@ -424,7 +389,9 @@ impl Network {
                 self.on_addresses(peer, addresses);
             }
             Message::GetAddr => self.on_getaddr(peer),
-            Message::Bloom(name) => self.end(peer, &format!("{name}: there are no bloom filters")),
+            Message::Bloom(name) => {
+                self.disconnect(peer, &format!("{name}: there are no bloom filters"))
+            }
             Message::Verack | Message::Ping(_) | Message::Unknown(_) => {}
             message => self.events.push_back(Event::Message { peer, message }),
         }
@@ -436,11 +403,11 @@ impl Network {
         match (command, error) {
             // Nothing before the version counts, and features are over with the handshake.
             _ if c.info.version.is_none() => {}
-            ("feature", _) => self.end(peer, "feature message is malformed"),
+            ("feature", _) => self.disconnect(peer, "feature message is malformed"),
             (_, DecodeError::BadAnnounce { .. }) => self.punish(peer, &error.to_string()),
             (_, DecodeError::TooMany { .. }) if !c.info.is_ready => {}
             ("getblocks" | "getheaders", DecodeError::TooMany { .. }) => {
-                self.end(peer, &format!("{command} of {error}"));
+                self.disconnect(peer, &format!("{command} of {error}"));
             }
             ("addr" | "addrv2", DecodeError::TooMany { .. }) if !c.is_talkative() => {}
             (_, DecodeError::TooMany { .. }) => self.punish(peer, &format!("{command} of {error}")),
@@ -449,7 +416,8 @@ impl Network {
     }
 
     /// Closes a connection.
-    fn end(&mut self, peer: PeerId, why: &str) {
+    /// Closes a connection. The reason goes to the log, limited in rate.
+    pub fn disconnect(&mut self, peer: PeerId, why: &str) {
         self.remove(peer, why, true);
     }
 

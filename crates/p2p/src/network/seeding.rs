@@ -3,9 +3,9 @@ use std::collections::VecDeque;
 
 use caesure_wire::{Endpoint, NetAddress, TimedAddress};
 
-use super::handshake::{NODE_NETWORK, NODE_WITNESS};
 use super::{Effect, Network};
-use crate::{ConnectionKind, NetworkKind, dns_seeds, filtered_seed, fixed_seeds};
+use crate::peer::{NODE_NETWORK, NODE_WITNESS};
+use crate::{ConnectionKind, NetworkKind, Now, dns_seeds, filtered_seed, fixed_seeds};
 
 /// What is wanted of nodes that seeds name.
 const SERVICES: u64 = NODE_NETWORK | NODE_WITNESS;
@@ -120,8 +120,9 @@ impl Network {
         self.effects.push_back(Effect::Resolve { name });
     }
 
-    /// Takes what a seed's name stands for.
-    pub(super) fn on_resolved(&mut self, name: &str, addresses: Vec<NetAddress>) {
+    /// A name was looked up; no address when that failed.
+    pub fn resolved(&mut self, name: &str, addresses: Vec<NetAddress>, now: Now) {
+        self.now = now;
         let Some(i) = self.seeding.asked.iter().position(|asked| asked == name) else { return };
         self.seeding.asked.swap_remove(i);
         self.hurry();

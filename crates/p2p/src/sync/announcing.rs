@@ -109,23 +109,20 @@ impl Sync {
         true
     }
 
-    /// Says whether the tip is stale, when that changes. Core: `CheckForStaleTipAndEvictPeers`.
+    /// Says whether the tip is stale, or no longer is. Core: `CheckForStaleTipAndEvictPeers`.
     pub(super) fn check_stale_tip(&mut self, now: crate::Now) {
         if self.stale_check <= now.mono {
             self.stale_check = now.mono + super::STALE_CHECK_INTERVAL;
             let limit = 3 * u64::from(self.options.params.pow_target_spacing);
             let is_old = self.last_tip_update + std::time::Duration::from_secs(limit) < now.mono;
             let is_stale = is_old && self.downloads.is_empty();
-            if is_stale != self.is_stale {
+            // Said again as long as it is so: the wish ends with each peer that is rotated out.
+            if is_stale || self.is_stale {
                 self.is_stale = is_stale;
                 self.actions.push_back(Action::StaleTip(is_stale));
                 let line = "no block came for long: another outbound peer is tried".to_owned();
                 self.actions.extend(is_stale.then_some(Action::Log(line)));
             }
-        }
-        if !self.was_near && self.chain.is_near_today(now) {
-            self.was_near = true;
-            self.actions.push_back(Action::CaughtUp);
         }
     }
 }

@@ -91,11 +91,9 @@ pub enum Action {
         /// The block.
         hash: BlockHash,
     },
-    /// Whether no new block has come for long, so that another outbound peer may help.
+    /// Whether no new block has come for long, so that another outbound peer may help. Said every ten
+    /// minutes while it is so.
     StaleTip(bool),
-    /// The tip is near today's for the first time, so that extra block-relay peers may be tried.
-    /// Core: `StartExtraBlockRelayPeers`.
-    CaughtUp,
     /// Something for the user to know.
     Log(String),
 }

@@ -113,11 +113,14 @@ impl Sync {
         Some(bytes)
     }
 
-    pub(super) fn on_stored(&mut self, id: HeaderId, now: Now) {
+    /// A block passed every check that needs no coins, and is stored.
+    pub fn stored(&mut self, hash: &BlockHash, now: Now) {
+        self.now = now;
+        let Some(id) = self.chain.tree.find(hash) else { return };
         let bytes = self.take_pending(id);
         self.downloads.stored(id, now.mono);
         self.chain.stored(id);
-        let source = self.sources.get(&self.chain.tree.hash(id)).copied();
+        let source = self.sources.get(hash).copied();
         if let Some((peer, _)) = source.filter(|(peer, _)| self.peers.contains_key(peer)) {
             self.actions.push_back(Action::NoteBlock { peer });
         }
@@ -127,10 +130,13 @@ impl Sync {
         }
     }
 
-    pub(super) fn on_connected(&mut self, id: HeaderId) {
+    /// A block was connected: it is valid.
+    pub fn connected(&mut self, hash: &BlockHash, now: Now) {
+        self.now = now;
+        let Some(id) = self.chain.tree.find(hash) else { return };
         self.chain.connected(id);
         self.downloads.connected();
-        let source = self.sources.remove(&self.chain.tree.hash(id));
+        let source = self.sources.remove(hash);
         // What else is on its way may be better.
         let is_best = self.downloads.is_empty()
             || (self.downloads.len() == 1 && !self.downloads.peers_of(id).is_empty());
@@ -139,9 +145,14 @@ impl Sync {
         }
     }
 
-    pub(super) fn on_refused(&mut self, id: HeaderId, class: RejectClass, now: Now) {
+    /// A block was refused, for Core's reason; unless it is mutated, it and its descendants are
+    /// marked as invalid.
+    pub fn refused(&mut self, hash: &BlockHash, reason: &str, class: RejectClass, now: Now) {
+        self.now = now;
+        let Some(id) = self.chain.tree.find(hash) else { return };
+        self.actions.push_back(Action::Log(format!("block {hash} is refused: {reason}")));
         self.take_pending(id);
-        let source = self.sources.remove(&self.chain.tree.hash(id));
+        let source = self.sources.remove(hash);
         let is_here = |peer: &PeerId| self.peers.get(peer).is_some_and(|peer| !peer.is_dropped);
         if let Some((peer, may_punish)) = source.filter(|(peer, _)| is_here(peer)) {
             self.punish_for_block(peer, class, !may_punish, "invalid block received");

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use caesure_consensus::{HeaderId, HeaderTree, MAX_MONEY, RejectClass};
+use caesure_consensus::{HeaderId, HeaderTree, MAX_MONEY};
 use caesure_wire::{BlockHash, Message};
 
 pub use api::{
@@ -91,7 +91,6 @@ pub struct Sync {
     last_tip_update: Duration,
     stale_check: Duration,
     is_stale: bool,
-    was_near: bool,
 
     ticket: u64,
     /// For whom blocks are read.
@@ -145,7 +144,6 @@ impl Sync {
             last_tip_update: now.mono,
             stale_check: now.mono + STALE_CHECK_INTERVAL,
             is_stale: false,
-            was_near: false,
             ticket: 0,
             reads: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -194,7 +192,8 @@ impl Sync {
     /// is sent or read. Core: `fPauseSend`.
     pub fn peer_full(&mut self, peer: PeerId, is_full: bool, now: Now) {
         self.now = now;
-        if let Some(state) = self.peers.get_mut(&peer) {
+        let state = self.peers.get_mut(&peer).filter(|state| state.is_full != is_full);
+        if let Some(state) = state {
             state.is_full = is_full;
             self.serve_queued(peer);
         }
@@ -231,32 +230,6 @@ impl Sync {
         self.poll(peer, now);
     }
 
-    /// A block passed every check that needs no coins, and is stored.
-    pub fn stored(&mut self, hash: &BlockHash, now: Now) {
-        self.now = now;
-        if let Some(id) = self.chain.tree.find(hash) {
-            self.on_stored(id, now);
-        }
-    }
-
-    /// A block was connected: it is valid.
-    pub fn connected(&mut self, hash: &BlockHash, now: Now) {
-        self.now = now;
-        if let Some(id) = self.chain.tree.find(hash) {
-            self.on_connected(id);
-        }
-    }
-
-    /// A block was refused, for Core's reason; unless it is mutated, it and its descendants are
-    /// marked as invalid.
-    pub fn refused(&mut self, hash: &BlockHash, reason: &str, class: RejectClass, now: Now) {
-        self.now = now;
-        if let Some(id) = self.chain.tree.find(hash) {
-            self.actions.push_back(Action::Log(format!("block {hash} is refused: {reason}")));
-            self.on_refused(id, class, now);
-        }
-    }
-
     /// The active tip is now another.
     pub fn tip_changed(&mut self, hash: &BlockHash, now: Now) {
         self.now = now;
@@ -273,12 +246,6 @@ impl Sync {
         if !self.is_initial_download {
             self.announce_tip(old);
         }
-    }
-
-    /// A stored block that was asked for, or none.
-    pub fn read(&mut self, ticket: u64, block: Option<Arc<Vec<u8>>>, now: Now) {
-        self.now = now;
-        self.on_read(ticket, block);
     }
 
     /// Bodies of blocks up to a height are released.

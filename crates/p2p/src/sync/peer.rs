@@ -6,14 +6,11 @@ use caesure_wire::BlockHash;
 
 use super::serving::{Request, Serving};
 use super::transactions::TxRelay;
+use crate::peer::{NODE_NETWORK, NODE_NETWORK_LIMITED, NODE_WITNESS};
 use crate::{ConnectionKind, DownloadPeer, HeadersSync, PeerId, PeerInfo};
 
-const NODE_NETWORK: u64 = 1;
-const NODE_WITNESS: u64 = 1 << 3;
-const NODE_NETWORK_LIMITED: u64 = 1 << 10;
-
 /// What a connection is, as far as chain data goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct NewPeer {
     /// The connection.
     pub id: PeerId,
@@ -43,6 +40,7 @@ impl From<&PeerInfo> for NewPeer {
 }
 
 /// What is known of a peer. Core: `Peer`, `CNodeState`.
+#[derive(Default)]
 pub(super) struct Peer {
     pub(super) facts: NewPeer,
     /// It was punished or disconnected, and is heard no more.
@@ -97,31 +95,7 @@ pub(super) struct ChainSync {
 
 impl Peer {
     pub(super) fn new(facts: NewPeer) -> Self {
-        Self {
-            facts,
-            is_dropped: false,
-            best_known: None,
-            last_unknown: None,
-            best_sent: None,
-            is_syncing: false,
-            headers_timeout: None,
-            last_getheaders: None,
-            presync: None,
-            was_asked_for_inv: false,
-            chain_sync: ChainSync::default(),
-            sent_sendheaders: false,
-            prefers_headers: false,
-            gives_compact: false,
-            wants_compact: false,
-            is_high_bandwidth: false,
-            requests: VecDeque::new(),
-            requested_cost: 0,
-            serving: VecDeque::new(),
-            is_full: false,
-            is_waiting: false,
-            continuation: None,
-            txs: TxRelay::default(),
-        }
+        Self { facts, ..Self::default() }
     }
 
     pub(super) fn is_inbound(&self) -> bool {

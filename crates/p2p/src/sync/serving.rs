@@ -7,7 +7,7 @@ use caesure_wire::{
 
 use super::headers::MAX_HEADERS;
 use super::{Action, Sync};
-use crate::{PeerId, compact_block};
+use crate::{Now, PeerId, compact_block};
 
 /// The most entries of `inv`, `getdata` and `notfound`. Core: `MAX_INV_SZ`.
 pub(super) const MAX_INV: usize = 50_000;
@@ -182,7 +182,9 @@ impl Sync {
         self.peer_mut(peer).serving.push_back(Serving { ticket, id, form, block: None });
     }
 
-    pub(super) fn on_read(&mut self, ticket: u64, block: Option<Arc<Vec<u8>>>) {
+    /// A stored block that was asked for, or none.
+    pub fn read(&mut self, ticket: u64, block: Option<Arc<Vec<u8>>>, now: Now) {
+        self.now = now;
         let Some(peer) = self.reads.remove(&ticket) else { return };
         if let Some(state) = self.peers.get_mut(&peer).filter(|state| !state.is_dropped) {
             let serving = state.serving.iter_mut().find(|serving| serving.ticket == ticket);

@@ -285,3 +285,15 @@ fn bytes_are_counted() {
     let totals = bench.network.totals();
     assert_eq!((totals.sent, totals.received), (info.bytes_sent, info.bytes_recv));
 }
+
+#[test]
+fn bytes_that_come_one_by_one_take_little_more_memory_than_at_once() {
+    let mut bench = Bench::new(quiet());
+    let guest = bench.guest(ip(1, 0, 0, 1));
+    let before = bench.network.memory(guest);
+    for _ in 0..100_000 {
+        bench.network.received(guest, vec![0xf9], bench.now);
+    }
+    let memory = bench.network.memory(guest) - before;
+    assert!((100_000..250_000).contains(&memory), "{memory} bytes");
+}

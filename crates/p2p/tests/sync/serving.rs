@@ -312,7 +312,7 @@ fn chain_tips_have_cores_statuses() {
 }
 
 #[test]
-fn the_tip_is_stale_after_three_blocks_time() {
+fn the_tip_is_stale_after_three_blocks_time_and_peers_are_tried_until_one_comes() {
     let (mut node, blocks) = server(10);
     let stale = |node: &Node| -> Vec<_> {
         let found = node.other.iter().filter_map(|action| match action {
@@ -325,9 +325,12 @@ fn the_tip_is_stale_after_three_blocks_time() {
     assert_eq!(stale(&node), []);
     node.pass(Duration::from_secs(12 * 60));
     assert_eq!(stale(&node), [true]);
+    // Whoever was tried may have been of no help.
+    node.pass(Duration::from_secs(10 * 60));
+    assert_eq!(stale(&node), [true, true]);
     node.submit(&mine(hash(&blocks[9]), 10, 1, 1));
-    node.pass(Duration::from_secs(11 * 60));
-    assert_eq!(stale(&node), [true, false]);
+    node.pass(Duration::from_secs(20 * 60));
+    assert_eq!(stale(&node), [true, true, false]);
 }
 
 #[test]
