@@ -26,7 +26,7 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// An address and what is known of it. Core: `AddrInfo`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BookEntry {
     /// The address, its services, and when it was last seen.
     pub address: TimedAddress,
@@ -47,17 +47,8 @@ pub struct BookEntry {
 }
 
 impl BookEntry {
-    const fn new(address: TimedAddress, source: NetAddress) -> Self {
-        Self {
-            address,
-            source,
-            last_try: 0,
-            last_count: 0,
-            last_success: 0,
-            attempts: 0,
-            is_tried: false,
-            slots: Vec::new(),
-        }
+    fn new(address: TimedAddress, source: NetAddress) -> Self {
+        Self { address, source, ..Self::default() }
     }
 
     /// Returns whether there is so little hope of it that it makes place for any other. Core:

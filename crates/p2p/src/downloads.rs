@@ -380,21 +380,6 @@ impl Downloads {
         timeouts
     }
 
-    /// Returns when [`timeouts`](Self::timeouts) may have one.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Duration> {
-        let limit = self.block_timeout();
-        let ends = self.peers.values().flat_map(|peer| {
-            let stalling = peer.stalling_since.map(|since| since + self.stalling_timeout);
-            let is_asked = !peer.requests.is_empty();
-            [stalling, is_asked.then(|| peer.downloading_since + limit)]
-        });
-        ends.flatten().min().map(|end| end + Duration::from_nanos(1))
-    }
-
-    /// How long the first block of a peer may take: as long as a block should, and half as long more
-    /// for each other peer that sends blocks, since they share our line. Core:
-    /// `BLOCK_DOWNLOAD_TIMEOUT_BASE`, `BLOCK_DOWNLOAD_TIMEOUT_PER_PEER`.
     fn block_timeout(&self) -> Duration {
         let peers = self.peers.values().filter(|peer| !peer.requests.is_empty()).count();
         let others = u32::try_from(peers.saturating_sub(1)).unwrap_or(u32::MAX);
@@ -495,7 +480,7 @@ fn path(
     })
 }
 
-fn has_segwit(tree: &HeaderTree, id: HeaderId) -> bool {
+pub(crate) fn has_segwit(tree: &HeaderTree, id: HeaderId) -> bool {
     tree.params().is_active(Deployment::Segwit, tree.height(id))
 }
 

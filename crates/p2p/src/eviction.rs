@@ -30,8 +30,6 @@ pub struct EvictionCandidate {
     pub is_local: bool,
     /// The network that it came by.
     pub network: NetworkKind,
-    /// Whether it may not be banned.
-    pub is_exempt: bool,
     /// Why there is a connection.
     pub kind: ConnectionKind,
 }
@@ -41,7 +39,7 @@ pub struct EvictionCandidate {
 /// rest, the largest group loses its youngest. Core: `SelectNodeToEvict`.
 #[must_use]
 pub fn select_peer_to_evict(mut candidates: Vec<EvictionCandidate>) -> Option<PeerId> {
-    candidates.retain(|c| !c.is_exempt && c.kind == ConnectionKind::Inbound);
+    candidates.retain(|c| c.kind == ConnectionKind::Inbound);
     let youngest_first = |c: &EvictionCandidate| Reverse(c.connected_at);
     let all = |_: &EvictionCandidate| true;
     protect_last(&mut candidates, 4, |c| c.keyed_net_group, all);

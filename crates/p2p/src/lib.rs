@@ -42,8 +42,8 @@ pub use saved::{SavedError, anchors_from_bytes, anchors_to_bytes};
 pub use seeds::{dns_seeds, filtered_seed, fixed_seeds};
 pub use socks5::{Socks5, Socks5Error, Socks5Step};
 pub use sync::{
-    Action, BlockState, ChainTip, NewPeer, NoPool, PeerChain, PresyncInfo, Submitted, Sync,
-    SyncError, SyncOptions, TipStatus, TxPool, TxVerdict,
+    Action, BlockState, ChainTip, NewPeer, NoPool, PeerChain, Submitted, Sync, SyncError,
+    SyncOptions, TipStatus, TxPool, TxVerdict,
 };
 pub use transport::{Frame, Transport, TransportError, TransportKind};
 pub use tx_requests::{TxHash, TxPeer, TxRequests};

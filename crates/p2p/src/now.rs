@@ -1,7 +1,7 @@
 use core::time::Duration;
 
 /// The time of an input: handed in, never asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Now {
     /// Since the process began; never steps back. Timeouts are measured by it.
     pub mono: Duration,

@@ -79,7 +79,6 @@ pub struct HeadersSync {
     max_bits: u64,
     state: HeadersSyncState,
     first: Position,
-    time: u32,
     second: Position,
     buffer: VecDeque<Compressed>,
     /// The hash of the header before the first in the buffer.
@@ -115,7 +114,6 @@ impl HeadersSync {
             max_bits: max_headers / u64::from(period),
             state: HeadersSyncState::Presync,
             first: position,
-            time: tree.header(start).time,
             second: position,
             buffer: VecDeque::new(),
             released: position.hash,
@@ -183,18 +181,6 @@ impl HeadersSync {
         self.first.height
     }
 
-    /// Returns the time of the last header of the first download.
-    #[must_use]
-    pub const fn presync_time(&self) -> u32 {
-        self.time
-    }
-
-    /// Returns the work that the first download reached.
-    #[must_use]
-    pub const fn presync_work(&self) -> Work {
-        self.first.work
-    }
-
     /// Returns the bytes held, besides those of the struct itself.
     #[must_use]
     pub fn memory(&self) -> usize {
@@ -218,9 +204,7 @@ impl HeadersSync {
                 self.bits.push(self.bit(&header.hash()));
             }
         }
-        let last = headers[headers.len() - 1];
-        self.first.hash = last.hash();
-        self.time = last.time;
+        self.first.hash = headers[headers.len() - 1].hash();
         if self.minimum_work <= self.first.work {
             self.state = HeadersSyncState::Redownload;
         }

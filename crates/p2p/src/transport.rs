@@ -25,7 +25,7 @@ const MAX_CONTENTS_SIZE: usize = 1 + COMMAND_SIZE + MAX_PAYLOAD;
 const RESERVE_AHEAD: usize = 256 * 1024;
 /// The commands that one byte stands for: its place here, between spaces. Spec: BIP-0324. Core:
 /// `V2_MESSAGE_IDS`.
-const SHORT_COMMANDS: &str = " addr block blocktxn cmpctblock feefilter filteradd filterclear \
+pub(crate) const SHORT_COMMANDS: &str = " addr block blocktxn cmpctblock feefilter filteradd filterclear \
     filterload getblocks getblocktxn getdata getheaders headers inv mempool merkleblock notfound \
     ping pong sendcmpct tx getcfilters cfilter getcfheaders cfheaders getcfcheckpt cfcheckpt addrv2 \
     \x20       feature";
@@ -49,9 +49,10 @@ pub enum TransportError {
 }
 
 /// Which transport a connection speaks, as `getpeerinfo` says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TransportKind {
     /// Not known yet.
+    #[default]
     Detecting,
     /// In the clear.
     V1,

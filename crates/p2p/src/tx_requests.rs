@@ -48,8 +48,6 @@ pub struct TxPeer {
     pub is_preferred: bool,
     /// Whether it announces by wtxid.
     pub relays_wtxids: bool,
-    /// Whether its announcements are not bounded (a permission that the user gave).
-    pub is_unbounded: bool,
 }
 
 /// Which peer is asked for which transaction, and when.
@@ -150,12 +148,11 @@ impl TxRequests {
     /// Takes an announcement of a transaction that we do not have. `now` is [`Now::mono`](crate::Now).
     pub fn announced(&mut self, peer: PeerId, tx: TxHash, now: Duration) {
         let Some(Peer { facts, count, in_flight }) = self.peers.get(&peer).copied() else { return };
-        let is_full = !facts.is_unbounded && Self::MAX_PER_PEER <= count;
-        if is_full || self.announcements.contains_key(&(peer, *tx.bytes())) {
+        if Self::MAX_PER_PEER <= count || self.announcements.contains_key(&(peer, *tx.bytes())) {
             return;
         }
         let is_behind = matches!(tx, TxHash::Txid(_)) && 0 < self.wtxid_peers;
-        let is_overloaded = !facts.is_unbounded && Self::MANY_IN_FLIGHT <= in_flight;
+        let is_overloaded = Self::MANY_IN_FLIGHT <= in_flight;
         let delays = [
             (!facts.is_preferred, UNPREFERRED_DELAY),
             (is_behind, TXID_DELAY),

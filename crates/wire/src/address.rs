@@ -32,7 +32,7 @@ pub enum NetAddress {
 }
 
 /// An address and a TCP port.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     /// The address.
     pub address: NetAddress,
@@ -41,7 +41,7 @@ pub struct Endpoint {
 }
 
 /// What is told of a node: where it is, what it offers, and when it was last seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TimedAddress {
     /// Seconds since 1970.
     pub time: u32,
@@ -139,6 +139,12 @@ impl NetAddress {
     fn from_ipv6(bytes: [u8; 16]) -> Self {
         let is_mapped = bytes.starts_with(&MAPPED_TOR_V2) || bytes.starts_with(&MAPPED_INTERNAL);
         if is_mapped { Self::NONE } else { Self::Ipv6(bytes) }
+    }
+}
+
+impl Default for NetAddress {
+    fn default() -> Self {
+        Self::NONE
     }
 }
 

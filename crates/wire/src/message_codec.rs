@@ -214,7 +214,7 @@ fn read_version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
         services: reader.u64()?,
         time: reader.i64()?,
         receiver: (reader.u64()?, Endpoint::read_v1(reader)?),
-        sender: (0, Endpoint { address: NetAddress::NONE, port: 0 }),
+        sender: (0, Endpoint::default()),
         nonce: 1,
         user_agent: Vec::new(),
         height: -1,

@@ -23,7 +23,6 @@ fn plain(id: u64) -> EvictionCandidate {
         prefer_evict: false,
         is_local: false,
         network: NetworkKind::Ipv4,
-        is_exempt: false,
         kind: ConnectionKind::Inbound,
     }
 }
@@ -154,16 +153,15 @@ fn the_largest_group_loses_its_youngest() {
 }
 
 #[test]
-fn exempt_and_outbound_peers_are_never_evicted() {
+fn outbound_peers_are_never_evicted() {
     let mut random = Random::new([6; 32]);
     let kinds = [ConnectionKind::Inbound, ConnectionKind::Manual, ConnectionKind::Feeler];
     for count in 0..200 {
         let all = candidates(count, &mut random, |c, id| {
-            c.is_exempt = id % 2 == 0;
             c.kind = kinds[usize::try_from(id).unwrap() % 3];
         });
         if let Some(PeerId(id)) = select_peer_to_evict(all) {
-            assert_eq!((id % 2, id % 3), (1, 0));
+            assert_eq!(id % 3, 0);
         }
     }
 }

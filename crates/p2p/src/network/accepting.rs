@@ -50,7 +50,6 @@ impl Network {
             prefer_evict: c.is_discouraged,
             is_local: is_local(&c.info.remote.address),
             network: NetworkKind::class_of(&c.info.remote.address),
-            is_exempt: false,
             kind: c.info.kind,
         });
         let Some(peer) = select_peer_to_evict(candidates.collect()) else { return false };

@@ -5,6 +5,7 @@ use caesure_wire::{Endpoint, Message, NetAddress};
 
 use super::gossip::Gossip;
 use super::{Effect, Network, PeerInfo};
+use crate::transport::SHORT_COMMANDS;
 use crate::{ConnectionKind, NetworkKind, Now, PeerId, Socks5, Socks5Step, Transport};
 
 /// Above so many bytes that wait to be sent, nothing of the peer's is looked into. Core:
@@ -16,9 +17,10 @@ pub(super) const MAX_UNPROCESSED: usize = 5_000_000;
 const CHUNK: usize = 4_096;
 
 /// How far a connection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stage {
     /// The system connects.
+    #[default]
     Dialling,
     /// The proxy connects.
     Proxy,
@@ -27,7 +29,7 @@ pub(super) enum Stage {
 }
 
 /// A connection, or one that is being made.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Connection {
     pub(super) info: PeerInfo,
@@ -119,29 +121,10 @@ impl Network {
             keyed_net_group: self.keyed_net_group(&remote.address),
             is_discouraged: self.bans.is_discouraged(&remote.address),
             info: PeerInfo::new(peer, kind, remote, self.now),
-            stage: Stage::Dialling,
             transport,
-            socks: None,
-            host: None,
-            inbox: VecDeque::new(),
-            inbox_bytes: 0,
-            unsent: 0,
-            rejected: 0,
-            is_runnable: false,
             nonce: self.random.u64(),
-            offered: 0,
-            counts_failure: false,
-            has_wanted_services: false,
-            early_send_headers: false,
-            early_send_cmpct: None,
-            next_ping: Duration::ZERO,
-            ping_nonce: 0,
-            is_ping_wanted: false,
-            gossip: None,
-            last_announcement: None,
-            is_downloading: false,
-            is_protected: false,
             log_tokens: super::log::PEER_LINES,
+            ..Connection::default()
         }
     }
 
@@ -297,49 +280,12 @@ impl Network {
     }
 }
 
-/// The names of all messages; bytes are counted by these alone, whatever names peers make up.
-const NAMES: [&str; 36] = [
-    "addr",
-    "addrv2",
-    "block",
-    "blocktxn",
-    "cfcheckpt",
-    "cfheaders",
-    "cfilter",
-    "cmpctblock",
-    "feature",
-    "feefilter",
-    "filteradd",
-    "filterclear",
-    "filterload",
-    "getaddr",
-    "getblocks",
-    "getblocktxn",
-    "getcfcheckpt",
-    "getcfheaders",
-    "getcfilters",
-    "getdata",
-    "getheaders",
-    "headers",
-    "inv",
-    "mempool",
-    "merkleblock",
-    "notfound",
-    "ping",
-    "pong",
-    "sendaddrv2",
-    "sendcmpct",
-    "sendheaders",
-    "sendtxrcncl",
-    "tx",
-    "verack",
-    "version",
-    "wtxidrelay",
-];
-
-/// Under which bytes of all other names are counted.
+/// The messages without a short name on v2 connections. Bytes are counted by known names alone,
+/// whatever names peers make up.
+const LONG_COMMANDS: &str = "getaddr sendaddrv2 sendheaders sendtxrcncl verack version wtxidrelay";
 const OTHER: &str = "*other*";
 
 fn known_name(command: &str) -> &'static str {
-    NAMES.binary_search(&command).map_or(OTHER, |i| NAMES[i])
+    let mut names = SHORT_COMMANDS.split(' ').chain(LONG_COMMANDS.split(' '));
+    names.find(|name| !name.is_empty() && *name == command).unwrap_or(OTHER)
 }

@@ -6,6 +6,7 @@ use caesure_wire::{Endpoint, Message, NetAddress, TimedAddress};
 
 use super::Network;
 use super::connection::Connection;
+use super::log::Tokens;
 use crate::{ConnectionKind, NetworkKind, PeerId, RecentSet, is_routable};
 
 /// How many addresses one message may have.
@@ -36,8 +37,7 @@ pub(super) struct Gossip {
     pub(super) next_send: Duration,
     /// When our own address is told next; none before the first time.
     next_own: Option<Duration>,
-    tokens: f64,
-    tokens_at: Duration,
+    tokens: Tokens,
     /// A large answer is on its way, which is nobody else's news.
     is_asked: bool,
     has_answered: bool,
@@ -52,15 +52,6 @@ impl Gossip {
         // A set has up to two places, of a key and a byte, for each key.
         let known = self.known.len() * 2 * (size_of::<u64>() + 1);
         size_of::<Self>() + known + self.to_send.capacity() * size_of::<TimedAddress>()
-    }
-
-    /// Lets so many addresses pass as the time allows.
-    fn refill(&mut self, now: Duration) {
-        let since = now.saturating_sub(self.tokens_at).as_secs_f64();
-        if self.tokens < MAX_TOKENS {
-            self.tokens = (self.tokens + since * TOKENS_PER_SECOND).min(MAX_TOKENS);
-        }
-        self.tokens_at = now;
     }
 }
 
@@ -79,8 +70,7 @@ impl Network {
                 to_send: Vec::new(),
                 next_send: Duration::ZERO,
                 next_own: None,
-                tokens: 1.0,
-                tokens_at: c.info.connected_at.mono,
+                tokens: Tokens::new(1.0, c.info.connected_at.mono),
                 is_asked: false,
                 has_answered: false,
             })
@@ -92,7 +82,7 @@ impl Network {
     pub(super) fn ask_for_addresses(&mut self, peer: PeerId) {
         if let Some(gossip) = self.begin_gossip(peer) {
             gossip.is_asked = true;
-            gossip.tokens += MAX_TOKENS;
+            gossip.tokens.left += MAX_TOKENS;
             self.push(peer, &Message::GetAddr);
         }
     }
@@ -101,7 +91,7 @@ impl Network {
     pub(super) fn on_addresses(&mut self, peer: PeerId, mut addresses: Vec<TimedAddress>) {
         let now = self.now;
         let Some(gossip) = self.begin_gossip(peer) else { return };
-        gossip.refill(now.mono);
+        gossip.tokens.refill(now.mono, TOKENS_PER_SECOND, MAX_TOKENS);
         let is_news = !gossip.is_asked && addresses.len() <= 10;
         let count = addresses.len();
         self.random.shuffle(&mut addresses);
@@ -109,11 +99,10 @@ impl Network {
         for mut address in addresses {
             let Some(c) = self.connections.get_mut(&peer) else { return };
             let Some(gossip) = &mut c.gossip else { return };
-            if gossip.tokens < 1.0 {
+            if !gossip.tokens.take() {
                 c.info.addr_rate_limited += 1;
                 continue;
             }
-            gossip.tokens -= 1.0;
             if !may_know_addresses(address.services) {
                 continue;
             }
@@ -314,14 +303,8 @@ pub(super) const fn may_know_addresses(services: u64) -> bool {
 
 /// Returns a hash of an endpoint, which anybody can compute. Core: `CServiceHash(0, 0)`.
 fn key(endpoint: &Endpoint) -> u64 {
-    let mut bytes = match &endpoint.address {
-        NetAddress::Ipv4(ip) => [&[1], &ip[..]].concat(),
-        NetAddress::Ipv6(ip) => [&[2], &ip[..]].concat(),
-        NetAddress::TorV3(key) => [&[4], &key[..]].concat(),
-        NetAddress::I2p(hash) => [&[5], &hash[..]].concat(),
-        NetAddress::Cjdns(ip) => [&[6], &ip[..]].concat(),
-        NetAddress::Unknown { network, bytes } => [&[*network], &bytes[..]].concat(),
-    };
+    let mut bytes = Vec::new();
+    endpoint.address.encode_v2_to(&mut bytes);
     bytes.extend(endpoint.port.to_be_bytes());
     siphash24(0, 0, &bytes)
 }

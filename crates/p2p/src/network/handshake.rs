@@ -36,7 +36,7 @@ impl Network {
     pub(super) fn send_version(&mut self, peer: PeerId) {
         let services = self.services();
         let Some(c) = self.connections.get(&peer) else { return };
-        let nowhere = Endpoint { address: NetAddress::NONE, port: 0 };
+        let nowhere = Endpoint::default();
         let address = &c.info.remote.address;
         let is_told = is_routable(address)
             && matches!(address, NetAddress::Ipv4(_) | NetAddress::Ipv6(_))

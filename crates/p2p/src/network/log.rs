@@ -6,39 +6,34 @@ use crate::PeerId;
 /// How many lines one connection may cause.
 pub(super) const PEER_LINES: u8 = 8;
 /// How many lines all peers together may cause at once, and one more each second.
-const LINES: u64 = 60;
+pub(super) const LINES: f64 = 60.0;
 
-/// Bounds what peers write on our disk.
+/// How often something may still be done that is limited in rate.
 #[derive(Debug, Default)]
-pub(super) struct LogLimit {
-    /// Lines that may be written, less than none never.
-    tokens: u64,
-    /// The second up to which they were counted.
-    second: u64,
-    /// Lines that were left out since the last one.
-    left_out: u64,
+pub(super) struct Tokens {
+    pub(super) left: f64,
+    counted_at: Duration,
 }
 
-impl LogLimit {
-    pub(super) const fn new(now: Duration) -> Self {
-        Self { tokens: LINES, second: now.as_secs(), left_out: 0 }
+impl Tokens {
+    pub(super) const fn new(left: f64, now: Duration) -> Self {
+        Self { left, counted_at: now }
     }
 
-    /// Returns whether a line may be written, and how many were left out before it.
-    fn take(&mut self, now: Duration) -> Option<u64> {
-        let passed = now.as_secs().saturating_sub(self.second);
-        self.tokens = self.tokens.saturating_add(passed).min(LINES);
-        self.second = now.as_secs();
-        match self.tokens.checked_sub(1) {
-            Some(left) => {
-                self.tokens = left;
-                Some(core::mem::take(&mut self.left_out))
-            }
-            None => {
-                self.left_out += 1;
-                None
-            }
+    /// Counts in what the time since brought, up to a number; above that, what is left stays.
+    pub(super) fn refill(&mut self, now: Duration, per_second: f64, most: f64) {
+        let since = now.saturating_sub(self.counted_at).as_secs_f64();
+        if self.left < most {
+            self.left = (self.left + since * per_second).min(most);
         }
+        self.counted_at = now;
+    }
+
+    /// Returns whether it may be done, which is then counted.
+    pub(super) fn take(&mut self) -> bool {
+        let is_left = self.left >= 1.0;
+        self.left -= if is_left { 1.0 } else { 0.0 };
+        is_left
     }
 }
 
@@ -52,9 +47,14 @@ impl Network {
     pub(super) fn log_peer(&mut self, peer: PeerId, text: &str) {
         let Some(c) = self.connections.get_mut(&peer) else { return };
         let Some(left) = c.log_tokens.checked_sub(1) else { return };
-        let Some(left_out) = self.log_limit.take(self.now.mono) else { return };
+        self.log_limit.refill(self.now.mono, 1.0, LINES);
+        if !self.log_limit.take() {
+            self.lines_left_out += 1;
+            return;
+        }
         c.log_tokens = left;
         let mut line = format!("peer {peer} ({}): {}", c.info.remote, escape(text.as_bytes()));
+        let left_out = core::mem::take(&mut self.lines_left_out);
         if left_out > 0 {
             line += &format!(" ({left_out} lines on peers before this one are left out)");
         }
@@ -63,6 +63,6 @@ impl Network {
 }
 
 /// Returns text of a peer's as one line of printable ASCII.
-pub(super) fn escape(bytes: &[u8]) -> String {
+fn escape(bytes: &[u8]) -> String {
     bytes.iter().take(256).flat_map(|byte| byte.escape_ascii()).map(char::from).collect()
 }

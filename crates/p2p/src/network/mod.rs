@@ -23,7 +23,7 @@ use self::connection::{Connection, Stage};
 use self::dialling::{Added, Dialler};
 pub use self::event::{Effect, Event, NetworkError};
 use self::gossip::Answers;
-use self::log::LogLimit;
+use self::log::{LINES, Tokens};
 pub use self::options::{NetworkOptions, SavedFiles};
 pub use self::peer_info::PeerInfo;
 use self::seeding::Seeding;
@@ -87,7 +87,9 @@ pub struct Network {
     tip_time: u32,
     is_initial_download: bool,
     totals: Totals,
-    log_limit: LogLimit,
+    log_limit: Tokens,
+    /// Lines of the log that were left out since the last one.
+    lines_left_out: u64,
     last_tick: Duration,
     next_tick: Duration,
     next_save: Duration,
@@ -118,7 +120,8 @@ impl Network {
             tip_time: 0,
             is_initial_download: true,
             totals: Totals::default(),
-            log_limit: LogLimit::new(now.mono),
+            log_limit: Tokens::new(LINES, now.mono),
+            lines_left_out: 0,
             last_tick: now.mono,
             next_tick: now.mono,
             next_save: now.mono + SAVE_INTERVAL,

@@ -1,12 +1,12 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use caesure_wire::{Endpoint, NetAddress, Version};
+use caesure_wire::{Endpoint, Version};
 
 use crate::{ConnectionKind, NetworkKind, Now, PeerId, TransportKind};
 
 /// What is known of a connection, but for the chain. Core: `CNodeStats`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PeerInfo {
     /// The connection.
@@ -81,36 +81,10 @@ impl PeerInfo {
         Self {
             id,
             kind,
-            local: Endpoint { address: NetAddress::NONE, port: 0 },
-            seen_local: None,
             network: NetworkKind::class_of(&remote.address).name(),
             remote,
-            services: 0,
-            version: None,
-            common_version: 0,
-            is_ready: false,
-            relays_txs: false,
-            wtxid_relay: false,
-            addrv2: false,
-            transport: TransportKind::Detecting,
-            session_id: None,
             connected_at: now,
-            last_send: None,
-            last_recv: None,
-            last_block: None,
-            last_tx: None,
-            bytes_sent: 0,
-            bytes_recv: 0,
-            sent_by_message: BTreeMap::new(),
-            recv_by_message: BTreeMap::new(),
-            ping: None,
-            min_ping: None,
-            ping_since: None,
-            time_offset: 0,
-            addr_relay: false,
-            addr_processed: 0,
-            addr_rate_limited: 0,
-            is_full: false,
+            ..Self::default()
         }
     }
 

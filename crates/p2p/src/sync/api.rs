@@ -163,17 +163,6 @@ pub struct PeerChain {
     pub inv_to_send: usize,
 }
 
-/// How far headers were looked at that are not kept yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PresyncInfo {
-    /// The height.
-    pub height: u32,
-    /// The last header's time.
-    pub time: u32,
-    /// The work up to there.
-    pub work: Work,
-}
-
 /// What became of a block that was handed over by a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Submitted {

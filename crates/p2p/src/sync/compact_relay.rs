@@ -6,6 +6,7 @@ use caesure_wire::{BlockTxn, BlockTxnRequest, CompactBlock, Header, Message};
 use super::blocks::Arrival;
 use super::chain::claimed_work;
 use super::{Action, COMPACT_VERSION, Sync};
+use crate::downloads::has_segwit;
 use crate::{CompactError, CompactSlot, Now, PartialBlock, PeerId};
 
 /// How many peers announce by compact blocks without asking. Spec: BIP-0152.
@@ -72,22 +73,15 @@ impl Sync {
         }
         let partial = PartialBlock::new(compact, self.pool.transactions());
         let CompactSlot::Taken { is_first, .. } = slot else {
-            if let Some(bytes) =
-                partial.ok().and_then(|mut partial| self.fill(&mut partial, &[]).ok())
-            {
+            let has_segwit = has_segwit(&self.chain.tree, id);
+            let whole = partial.and_then(|mut partial| partial.fill(&[], has_segwit));
+            if let Ok(bytes) = whole {
                 self.take_reconstructed(peer, &compact.header, bytes, now);
             }
             return;
         };
         match partial {
-            Err(CompactError::Invalid) => {
-                self.downloads.release(peer, id, now.mono);
-                self.punish(peer, "invalid compact block");
-            }
-            Err(CompactError::Failed) if is_first => self.send_getdata(peer, &[id]),
-            Err(CompactError::Failed) => {
-                self.downloads.release(peer, id, now.mono);
-            }
+            Err(error) => self.fail_compact(peer, id, error, is_first, now),
             Ok(partial) => {
                 let indices = partial.missing();
                 let is_high_bandwidth = self.peers[&peer].is_high_bandwidth;
@@ -105,32 +99,34 @@ impl Sync {
         }
     }
 
-    fn fill(
-        &self,
-        partial: &mut PartialBlock,
-        txs: &[Arc<Vec<u8>>],
-    ) -> Result<Vec<u8>, CompactError> {
-        let parent = self.chain.tree.find(&partial.header().prev_block);
-        partial.fill(txs, parent.is_some_and(|parent| self.chain.has_segwit_after(parent)))
+    /// A compact block cannot be put together: the first who was asked for the block sends it whole.
+    fn fail_compact(
+        &mut self,
+        peer: PeerId,
+        id: HeaderId,
+        error: CompactError,
+        is_first: bool,
+        now: Now,
+    ) {
+        if error == CompactError::Failed && is_first {
+            self.send_getdata(peer, &[id]);
+            return;
+        }
+        self.downloads.release(peer, id, now.mono);
+        if error == CompactError::Invalid {
+            self.punish(peer, "invalid compact block/non-matching block transactions");
+        }
     }
 
     /// Core: `ProcessCompactBlockTxns`.
     pub(super) fn on_block_txn(&mut self, peer: PeerId, answer: &BlockTxn, now: Now) {
         let Some(id) = self.chain.tree.find(&answer.hash) else { return };
         let is_first = self.downloads.peers_of(id).first() == Some(&peer);
-        let has_segwit =
-            self.chain.tree.parent(id).is_some_and(|parent| self.chain.has_segwit_after(parent));
+        let has_segwit = has_segwit(&self.chain.tree, id);
         let Some(partial) = self.downloads.compact(peer, id) else { return };
         let header = *partial.header();
         match partial.fill(&answer.txs, has_segwit) {
-            Err(CompactError::Invalid) => {
-                self.downloads.release(peer, id, now.mono);
-                self.punish(peer, "invalid compact block/non-matching block transactions");
-            }
-            Err(CompactError::Failed) if is_first => self.send_getdata(peer, &[id]),
-            Err(CompactError::Failed) => {
-                self.downloads.release(peer, id, now.mono);
-            }
+            Err(error) => self.fail_compact(peer, id, error, is_first, now),
             Ok(bytes) => {
                 self.downloads.release(peer, id, now.mono);
                 self.take_reconstructed(peer, &header, bytes, now);

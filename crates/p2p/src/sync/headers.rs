@@ -74,9 +74,6 @@ impl Sync {
     }
 
     fn check_batch(&self, headers: &[Header]) -> Result<(), &'static str> {
-        if MAX_HEADERS < headers.len() {
-            return Err("too many headers");
-        }
         let mut previous: Option<BlockHash> = None;
         for header in headers {
             check_header(header, &self.options.params)

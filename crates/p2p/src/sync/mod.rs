@@ -17,8 +17,7 @@ use caesure_consensus::{HeaderId, HeaderTree, MAX_MONEY};
 use caesure_wire::{BlockHash, Message};
 
 pub use api::{
-    Action, BlockState, ChainTip, PeerChain, PresyncInfo, Submitted, SyncError, SyncOptions,
-    TipStatus,
+    Action, BlockState, ChainTip, PeerChain, Submitted, SyncError, SyncOptions, TipStatus,
 };
 pub use peer::NewPeer;
 pub use transactions::{NoPool, TxPool, TxVerdict};
@@ -28,7 +27,7 @@ use blocks::Source;
 use chain::Chain;
 use peer::Peer;
 
-use crate::{ConnectionKind, Downloads, HeadersSyncState, Now, PeerId, Random, TxRequests};
+use crate::{ConnectionKind, Downloads, Now, PeerId, Random, TxRequests};
 
 /// The version that stands in a locator. Core: `CBlockLocator::DUMMY_VERSION`.
 const PROTOCOL_VERSION: u32 = 70_016;
@@ -372,16 +371,6 @@ impl Sync {
             fee_filter: state.txs.fee_filter,
             inv_to_send: state.txs.to_send.len(),
         })
-    }
-
-    /// Returns how far the best of the peers whose chain's work is not shown yet has come.
-    #[must_use]
-    pub fn presync(&self) -> Option<PresyncInfo> {
-        let all = self.peers.values().filter_map(|state| state.presync.as_ref());
-        let first = all.filter(|presync| presync.state() == HeadersSyncState::Presync);
-        let best = first.max_by_key(|presync| presync.presync_work())?;
-        let (height, time) = (best.presync_height(), best.presync_time());
-        Some(PresyncInfo { height, time, work: best.presync_work() })
     }
 
     /// Returns whether the node has not yet been at the tip: its chain has not the minimum work, or

@@ -9,13 +9,9 @@ use super::headers::MAX_HEADERS;
 use super::{Action, Sync};
 use crate::{Now, PeerId, compact_block};
 
-/// The most entries of `inv`, `getdata` and `notfound`. Core: `MAX_INV_SZ`.
-pub(super) const MAX_INV: usize = 50_000;
-/// The most hashes of a locator. Core: `MAX_LOCATOR_SZ`.
-const MAX_LOCATOR: usize = 101;
 /// How much a peer may have asked for that is not begun: entries of `getdata` count one each, a
 /// `getblocktxn` one for every 16 of its indices.
-pub(super) const MAX_REQUESTS: usize = MAX_INV;
+pub(super) const MAX_REQUESTS: usize = 50_000;
 /// How many blocks are read for one peer at a time, answers that wait for earlier ones included.
 pub(super) const MAX_READS_PER_PEER: usize = 4;
 /// How many blocks are read at a time in all.
@@ -73,10 +69,6 @@ pub(super) struct Serving {
 impl Sync {
     /// Core: the part of `ProcessMessage` about `getdata`.
     pub(super) fn on_getdata(&mut self, peer: PeerId, items: Vec<Inventory>) {
-        if MAX_INV < items.len() {
-            self.punish(peer, "too many entries in getdata");
-            return;
-        }
         self.serve(peer, items.into_iter().map(Request::Item).collect());
     }
 
@@ -269,10 +261,6 @@ impl Sync {
     }
 
     pub(super) fn on_getheaders(&mut self, peer: PeerId, locator: &Locator) {
-        if MAX_LOCATOR < locator.hashes.len() {
-            self.disconnect(peer, "its locator is too long");
-            return;
-        }
         if self.chain.tip_work() < self.chain.minimum_work {
             self.send(peer, Message::Headers(Vec::new()));
             return;
@@ -295,10 +283,6 @@ impl Sync {
     }
 
     pub(super) fn on_getblocks(&mut self, peer: PeerId, locator: &Locator) {
-        if MAX_LOCATOR < locator.hashes.len() {
-            self.disconnect(peer, "its locator is too long");
-            return;
-        }
         let fork = self.chain.fork_of(&locator.hashes);
         let next = self.chain.tree.height(fork) + 1;
         let spacing = self.options.params.pow_target_spacing;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use caesure_wire::{BlockHash, Inventory, Message, Tx, Txid, Wtxid};
 
-use super::serving::{MAX_INV, is_tx};
+use super::serving::is_tx;
 use super::{Action, Sync};
 use crate::{ConnectionKind, Now, PeerId, TxHash, TxPeer};
 
@@ -27,8 +27,6 @@ pub(super) const MAX_TO_SEND: usize = 5_000;
 pub(super) const MAX_KNOWN: usize = 25_000;
 /// The most entries of a `getdata`. Core: `MAX_GETDATA_SZ`.
 const MAX_GETDATA: usize = 1_000;
-/// The most entries of a `notfound` that are looked at.
-const MAX_NOT_FOUND: usize = 5_000 + 16;
 
 /// What became of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,10 +135,6 @@ impl Sync {
     }
 
     pub(super) fn on_inv(&mut self, peer: PeerId, items: &[Inventory], now: Now) {
-        if MAX_INV < items.len() {
-            self.punish(peer, "too many entries in inv");
-            return;
-        }
         let (rejects_txs, takes_txs) = (self.rejects_txs(peer), self.takes_txs());
         let wtxid_relay = self.peers[&peer].facts.wtxid_relay;
         let ignored = if wtxid_relay { Inventory::TX } else { Inventory::WTX };
@@ -311,9 +305,6 @@ impl Sync {
     }
 
     pub(super) fn on_not_found(&mut self, peer: PeerId, items: &[Inventory], now: Now) {
-        if MAX_NOT_FOUND < items.len() {
-            return;
-        }
         for item in items {
             match item.kind {
                 _ if is_tx(item) => self.requests.answered(peer, &item.hash),
@@ -349,7 +340,7 @@ impl Sync {
         let state = &self.peers[&peer];
         let is_preferred = !state.is_inbound();
         let relays_wtxids = state.facts.wtxid_relay;
-        let facts = TxPeer { is_preferred, relays_wtxids, is_unbounded: false };
+        let facts = TxPeer { is_preferred, relays_wtxids };
         self.requests.peer_ready(peer, facts);
     }
 }

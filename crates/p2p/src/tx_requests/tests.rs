@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const DIALLED: TxPeer = TxPeer { is_preferred: true, relays_wtxids: true, is_unbounded: false };
+const DIALLED: TxPeer = TxPeer { is_preferred: true, relays_wtxids: true };
 const INBOUND: TxPeer = TxPeer { is_preferred: false, ..DIALLED };
 
 fn wtx(mark: u64) -> TxHash {
@@ -80,18 +80,15 @@ fn txids_and_busy_peers_wait() {
 }
 
 #[test]
-fn announcements_of_a_peer_are_bounded_unless_the_user_allows_more() {
-    let unbounded = TxPeer { is_unbounded: true, ..INBOUND };
-    let mut requests = requests(&[(1, INBOUND), (3, unbounded)]);
+fn announcements_of_a_peer_are_bounded() {
+    let mut requests = requests(&[(1, INBOUND)]);
     for mark in 0..6_000 {
         requests.announced(PeerId(1), wtx(mark), secs(0));
-        requests.announced(PeerId(3), wtx(mark), secs(0));
         requests.announced(PeerId(5), wtx(mark), secs(0));
     }
     assert_eq!(count(&requests, PeerId(1)), TxRequests::MAX_PER_PEER);
-    assert_eq!((count(&requests, PeerId(3)), count(&requests, PeerId(5))), (6_000, 0));
+    assert_eq!(count(&requests, PeerId(5)), 0);
     requests.peer_gone(PeerId(1));
-    requests.peer_gone(PeerId(3));
     let TxRequests { announcements, by_hash, by_time, open, peers, .. } = &requests;
     let left = [announcements.len(), by_hash.len(), by_time.len(), open.len(), peers.len()];
     assert_eq!((left, requests.wtxid_peers), ([0; 5], 0));
@@ -240,7 +237,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Ready(peer, is_preferred, relays_wtxids) => {
-                    let facts = TxPeer { is_preferred, relays_wtxids, is_unbounded: false };
+                    let facts = TxPeer { is_preferred, relays_wtxids };
                     real.peer_ready(PeerId(peer), facts);
                     if naive.facts(peer).is_none() {
                         naive.peers.push((peer, facts));
