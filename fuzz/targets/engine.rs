@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use caesure_consensus::{HeaderTree, Network, Params};
-use caesure_engine::{ChainEvent, ChainRequest, Engine, EngineOptions, Input, Output};
+use caesure_engine::{ChainEvent, ChainRequest, Effect, Engine, EngineOptions, Input, Output};
 use caesure_p2p::{BlockState, NetworkOptions, Now, PeerId, SavedFiles, SyncOptions};
 use caesure_wire::{Endpoint, NetAddress};
 use libfuzzer_sys::fuzz_target;
@@ -83,10 +83,10 @@ fn settle(engine: &mut Engine, now: Now) {
             continue;
         };
         match output {
-            Output::Send { peer, bytes } => {
+            Output::Network(Effect::Send { peer, bytes }) => {
                 answers.push(Input::Written { peer, bytes: bytes.len() });
             }
-            Output::Dial { peer, .. } => {
+            Output::Network(Effect::Dial { peer, .. }) => {
                 answers.push(Input::DialFailed { peer, reason: "refused".to_owned() });
             }
             Output::Chain(ChainRequest::Block { hash, .. }) => {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use caesure_engine::{ChainEvent, ChainRequest, Command, CommandError, Input, Output, Runner};
+use caesure_engine::{
+    ChainEvent, ChainRequest, Command, CommandError, Effect, Input, Output, Runner,
+};
 use caesure_http::Look;
 use caesure_p2p::PeerId;
 use caesure_text::hex;
@@ -187,16 +189,17 @@ impl Node {
     fn step(&mut self, input: Option<Input>) {
         for output in self.runner.step(input, self.shared.now()) {
             match output {
-                Output::Dial { peer, endpoint } => match endpoint.socket_address() {
+                Output::Network(Effect::Dial { peer, endpoint }) => match endpoint.socket_address()
+                {
                     Some(address) => self.reactor.dial(peer.0, address),
                     None => {
                         let reason = format!("{endpoint} cannot be dialled");
                         self.inputs.push_back(Input::DialFailed { peer, reason });
                     }
                 },
-                Output::Send { peer, bytes } => self.reactor.send(peer.0, bytes),
-                Output::Close { peer } => self.reactor.close(peer.0),
-                Output::Resolve { name } => {
+                Output::Network(Effect::Send { peer, bytes }) => self.reactor.send(peer.0, bytes),
+                Output::Network(Effect::Close(peer)) => self.reactor.close(peer.0),
+                Output::Network(Effect::Resolve(name)) => {
                     if let Err(TrySendError::Full(name)) = self.queues.names.try_send(name) {
                         let addresses = Vec::new();
                         self.inputs.push_back(Input::Resolved { name, addresses });
@@ -206,13 +209,15 @@ impl Node {
                     self.jobs.push_back(Job::Read { ticket, hash });
                 }
                 Output::Chain(request) => self.tasks.push_back(Task::Request(request)),
-                Output::Save { file, bytes } => self.jobs.push_back(Job::Save { file, bytes }),
+                Output::Network(Effect::Save { file, bytes }) => {
+                    self.jobs.push_back(Job::Save { file, bytes })
+                }
                 Output::Reply { id, answer } => {
                     if let Some(waiting) = self.commands.remove(&id) {
                         let _ = waiting.send(answer);
                     }
                 }
-                Output::Log(line) => {
+                Output::Network(Effect::Log(line)) => {
                     if self.is_verbose {
                         eprintln!("{line}");
                     }

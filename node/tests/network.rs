@@ -3,10 +3,10 @@
 #[path = "support/bitcoind.rs"]
 mod bitcoind;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -325,13 +325,16 @@ const [port, peer, blocks] = process.argv.slice(1);
 })();
 ";
 
-/// A process that ends with its owner.
-struct Running(Child);
+/// A process that ends with its owner, and what it prints.
+struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -349,10 +352,10 @@ fn bcoin(
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let running = Running(child);
-    let tip = lines.by_ref().map(Result::unwrap).take(600).find(|tip| is_good(tip));
-    std::thread::spawn(move || lines.for_each(drop));
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut running = Running { child, lines };
+    let mut tips = running.lines.by_ref().map(Result::unwrap).take(600);
+    let tip = tips.find(|tip| is_good(tip));
     (running, port, tip.expect("bcoin comes to a tip"))
 }
 

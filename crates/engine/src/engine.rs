@@ -5,7 +5,7 @@ use std::time::Duration;
 use caesure_consensus::{HeaderId, HeaderTree};
 use caesure_p2p::{
     Action, BlockState, ConnectionKind, Effect, Event, Network, NetworkError, NetworkOptions, Now,
-    PeerId, Random, SavedFiles, Submitted, Sync, SyncOptions,
+    PeerId, Random, SavedFiles, Submitted, Sync, SyncError, SyncOptions,
 };
 use caesure_wire::{Block, BlockHash};
 
@@ -18,7 +18,7 @@ pub struct EngineOptions {
     pub network: NetworkOptions,
     /// What concerns the chain.
     pub sync: SyncOptions,
-    /// The files of the last run, as they were given to [`Output::Save`].
+    /// The files of the last run, as they were given to [`Effect::Save`].
     pub saved: SavedFiles,
     /// All headers that are known.
     pub tree: HeaderTree,
@@ -71,7 +71,10 @@ impl Engine {
             Input::Closed { peer } => network.closed(peer, now),
             Input::Resolved { name, addresses } => network.resolved(&name, addresses, now),
             Input::Chain(event) => self.chain(event, now),
-            Input::Command { id, command } => self.command(id, command, now),
+            Input::Command { id, command } => match self.command(id, command, now) {
+                Ok(false) => {}
+                done => self.reply(id, done.map(drop)),
+            },
             Input::Tick => {
                 self.note_downloads();
                 self.network.tick(now);
@@ -87,13 +90,13 @@ impl Engine {
     pub fn poll(&mut self, now: Now) -> Option<Output> {
         while self.outputs.is_empty() {
             match self.network.next_event(now)? {
-                Event::Ready { peer } => {
+                Event::Ready(peer) => {
                     if let Some(info) = self.network.peer(peer) {
                         self.sync.peer_ready(info, now);
                     }
                 }
                 Event::Message { peer, message } => self.sync.message(peer, message, now),
-                Event::Gone { peer } => self.sync.peer_gone(peer, now),
+                Event::Gone(peer) => self.sync.peer_gone(peer, now),
             }
             self.settle(now);
         }
@@ -133,14 +136,7 @@ impl Engine {
             if let Effect::Send { peer, .. } = effect {
                 self.note_fullness(peer, now);
             }
-            self.outputs.push_back(match effect {
-                Effect::Dial { peer, endpoint } => Output::Dial { peer, endpoint },
-                Effect::Send { peer, bytes } => Output::Send { peer, bytes },
-                Effect::Close { peer } => Output::Close { peer },
-                Effect::Resolve { name } => Output::Resolve { name },
-                Effect::Save { file, bytes } => Output::Save { file, bytes },
-                Effect::Log(line) => Output::Log(line),
-            });
+            self.outputs.push_back(Output::Network(effect));
         }
     }
 
@@ -167,17 +163,17 @@ impl Engine {
             Action::Send { peer, message } => self.network.send(peer, &message),
             Action::Punish { peer, why } => self.network.punish(peer, why),
             Action::Disconnect { peer, why } => self.network.disconnect(peer, why),
-            Action::NoteBlock { peer } => self.network.note_block(peer, now),
-            Action::NoteTx { peer } => self.network.note_tx(peer, now),
-            Action::Protect { peer } => self.network.protect(peer),
-            Action::Announced { peer } => self.network.note_announcement(peer, now),
+            Action::NoteBlock(peer) => self.network.note_block(peer, now),
+            Action::NoteTx(peer) => self.network.note_tx(peer, now),
+            Action::Protect(peer) => self.network.protect(peer),
+            Action::Announced(peer) => self.network.note_announcement(peer, now),
             Action::Headers(headers) => self.ask_chain(ChainRequest::Headers(headers)),
             Action::Block { hash, bytes } => {
                 self.ask_chain(ChainRequest::Block { hash, bytes });
             }
             Action::Read { ticket, hash } => self.ask_chain(ChainRequest::Read { ticket, hash }),
             Action::StaleTip(is_stale) => self.network.set_try_new_outbound(is_stale),
-            Action::Log(line) => self.outputs.push_back(Output::Log(line)),
+            Action::Log(line) => self.outputs.push_back(Output::Network(Effect::Log(line))),
         }
     }
 
@@ -249,81 +245,68 @@ impl Engine {
         self.outputs.push_back(Output::Reply { id, answer });
     }
 
-    fn command(&mut self, id: u64, command: Command, now: Now) {
+    /// Does what a user wants; returns false when it is answered later.
+    fn command(&mut self, id: u64, command: Command, now: Now) -> Result<bool, CommandError> {
         let network = &mut self.network;
-        let answer = match command {
-            Command::AddNode(endpoint) => network.add_node(endpoint).map_err(CommandError::from),
-            Command::RemoveNode(endpoint) => {
-                network.remove_node(&endpoint).map_err(CommandError::from)
-            }
+        match command {
+            Command::AddNode(endpoint) => network.add_node(endpoint)?,
+            Command::RemoveNode(endpoint) => network.remove_node(&endpoint)?,
             Command::Connect { endpoint, kind, v2 } => {
-                network.connect(endpoint, kind, v2).map(drop).map_err(CommandError::from)
+                network.connect(endpoint, kind, v2)?;
             }
-            Command::DisconnectPeer(peer) => {
-                network.disconnect_peer(peer).map_err(CommandError::from)
-            }
-            Command::DisconnectAddress(endpoint) => {
-                network.disconnect_address(&endpoint).map_err(CommandError::from)
-            }
-            Command::Ban { address, prefix, until } => {
-                network.ban(&address, prefix, until).map_err(CommandError::from)
-            }
-            Command::Unban { address, prefix } => {
-                network.unban(&address, prefix).map_err(CommandError::from)
-            }
-            Command::ClearBans => {
-                network.clear_bans();
-                Ok(())
-            }
-            Command::SetActive(is_active) => {
-                network.set_active(is_active);
-                Ok(())
-            }
-            Command::AddAddress { endpoint, tried } => {
-                network.add_address(endpoint, tried).map_err(CommandError::from)
-            }
+            Command::DisconnectPeer(peer) => network.disconnect_peer(peer)?,
+            Command::DisconnectAddress(endpoint) => network.disconnect_address(&endpoint)?,
+            Command::Ban { address, prefix, until } => network.ban(&address, prefix, until)?,
+            Command::Unban { address, prefix } => network.unban(&address, prefix)?,
+            Command::ClearBans => network.clear_bans(),
+            Command::SetActive(is_active) => network.set_active(is_active),
+            Command::AddAddress { endpoint, tried } => network.add_address(endpoint, tried)?,
             Command::SendMessage { peer, name, payload } => {
-                network.send_raw(peer, &name, &payload).map_err(CommandError::from)
+                network.send_raw(peer, &name, &payload)?;
             }
             Command::SubmitHeader(header) => {
-                let submitted = self.sync.submit_header(&header, now);
-                submitted.map(drop).map_err(|error| CommandError::Refused(error.to_string()))
+                self.sync.submit_header(&header, now)?;
             }
             Command::GetBlockFromPeer { hash, peer } => {
-                let asked = self.sync.get_block_from_peer(&hash, peer, now);
-                asked.map_err(|error| CommandError::Refused(error.to_string()))
+                self.sync.get_block_from_peer(&hash, peer, now)?;
             }
-            Command::SubmitBlock(bytes) => return self.submit_block(id, &bytes, now),
+            Command::SubmitBlock(bytes) => return self.submit_block(id, bytes, now),
             Command::Precious(hash) => {
-                return self.ask_chain(ChainRequest::Precious { id, hash });
+                self.ask_chain(ChainRequest::Precious { id, hash });
+                return Ok(false);
             }
             Command::Invalidate(hash) => {
                 self.sync.invalidated(&hash, now);
-                return self.ask_chain(ChainRequest::Invalidate { id, hash });
+                self.ask_chain(ChainRequest::Invalidate { id, hash });
+                return Ok(false);
             }
             Command::Reconsider(hash) => {
                 self.sync.reconsidered(&hash, now);
-                return self.ask_chain(ChainRequest::Reconsider { id, hash });
+                self.ask_chain(ChainRequest::Reconsider { id, hash });
+                return Ok(false);
             }
-        };
-        self.reply(id, answer);
+        }
+        Ok(true)
     }
 
-    fn submit_block(&mut self, id: u64, bytes: &Arc<Vec<u8>>, now: Now) {
-        let hash = match Block::parse(&bytes[..]) {
-            Ok(block) => block.hash(),
-            Err(_) => {
-                let reason = "Block decode failed".to_owned();
-                return self.reply(id, Err(CommandError::Refused(reason)));
-            }
-        };
-        match self.sync.submit_block(Arc::clone(bytes), now) {
-            Ok(Submitted::Taken) => self.submitted.entry(hash).or_default().push(id),
-            Ok(Submitted::Duplicate) => {
-                self.reply(id, Err(CommandError::Duplicate("duplicate".to_owned())));
-            }
-            Err(error) => self.reply(id, Err(CommandError::Refused(error.to_string()))),
+    fn submit_block(
+        &mut self,
+        id: u64,
+        bytes: Arc<Vec<u8>>,
+        now: Now,
+    ) -> Result<bool, CommandError> {
+        let hash = Block::parse(&bytes[..]).map_err(SyncError::from)?.hash();
+        match self.sync.submit_block(bytes, now)? {
+            Submitted::Taken => self.submitted.entry(hash).or_default().push(id),
+            Submitted::Duplicate => return Err(CommandError::Duplicate("duplicate".to_owned())),
         }
+        Ok(false)
+    }
+}
+
+impl From<SyncError> for CommandError {
+    fn from(error: SyncError) -> Self {
+        Self::Refused(error.to_string())
     }
 }
 

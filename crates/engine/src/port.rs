@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use caesure_consensus::RejectClass;
-use caesure_p2p::{ConnectionKind, PeerId};
+use caesure_p2p::{ConnectionKind, Effect, PeerId};
 use caesure_wire::{BlockHash, Endpoint, Header, NetAddress};
 
 /// Something that happened.
@@ -39,14 +39,14 @@ pub enum Input {
         /// The bytes.
         bytes: Vec<u8>,
     },
-    /// Bytes of [`Output::Send`] were handed to the system.
+    /// Bytes of [`Effect::Send`] were handed to the system.
     Written {
         /// The connection.
         peer: PeerId,
         /// How many.
         bytes: usize,
     },
-    /// The peer closed, or the connection failed. Never said after [`Output::Close`].
+    /// The peer closed, or the connection failed. Never said after [`Effect::Close`].
     Closed {
         /// The connection.
         peer: PeerId,
@@ -76,39 +76,12 @@ pub enum Input {
 /// Something to be done.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Connect by TCP; the answer is [`Input::Dialled`] or [`Input::DialFailed`].
-    Dial {
-        /// The number of the connection, even and new.
-        peer: PeerId,
-        /// An IPv4 or IPv6 address: the peer's, or that of the proxy.
-        endpoint: Endpoint,
-    },
-    /// Send bytes in order; [`Input::Written`] says when they are gone.
-    Send {
-        /// The connection.
-        peer: PeerId,
-        /// The bytes.
-        bytes: Vec<u8>,
-    },
-    /// Close a connection now, or give up making it; nothing more is said of it.
-    Close {
-        /// The connection.
-        peer: PeerId,
-    },
-    /// Look up a name, off the loop.
-    Resolve {
-        /// The name.
-        name: String,
-    },
+    /// For the system: sockets, names and files. [`Input::Dialled`] or [`Input::DialFailed`] answers
+    /// [`Effect::Dial`], [`Input::Written`] [`Effect::Send`], [`Input::Resolved`]
+    /// [`Effect::Resolve`].
+    Network(Effect),
     /// For the validator and the block store.
     Chain(ChainRequest),
-    /// Replace a file of the network's folder, atomically.
-    Save {
-        /// Its name.
-        file: &'static str,
-        /// All of it.
-        bytes: Vec<u8>,
-    },
     /// The answer to a command.
     Reply {
         /// The command's number.
@@ -116,8 +89,6 @@ pub enum Output {
         /// What came of it: the error is the sentence for the user.
         answer: Result<(), CommandError>,
     },
-    /// A line for the user: what happened, in few words. Bounded in rate by the engine.
-    Log(String),
 }
 
 /// Asked of the validator and the block store. Requests are taken in order, but for reads.

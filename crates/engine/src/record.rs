@@ -11,7 +11,7 @@ use caesure_p2p::{
 };
 use caesure_wire::{BlockHash, Endpoint, Header, NetAddress, Reader, push_compact_size};
 
-use crate::{ChainEvent, ChainRequest, Command, Engine, EngineOptions, Input, Output};
+use crate::{ChainEvent, ChainRequest, Command, Effect, Engine, EngineOptions, Input, Output};
 
 /// What a record begins with: what it is, and its format.
 const BEGIN: &[u8] = b"caesure record\n\x01\0\0\0";
@@ -113,9 +113,9 @@ fn framed(now: Now, put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 
 fn hash_output(hash: &mut Sha256, output: &Output) {
     let (what, bytes) = match output {
-        Output::Send { peer, bytes } => (format!("send {peer}"), &bytes[..]),
+        Output::Network(Effect::Send { peer, bytes }) => (format!("send {peer}"), &bytes[..]),
         Output::Chain(ChainRequest::Block { hash, bytes }) => (format!("block {hash}"), &bytes[..]),
-        Output::Save { file, bytes } => (format!("save {file}"), &bytes[..]),
+        Output::Network(Effect::Save { file, bytes }) => (format!("save {file}"), &bytes[..]),
         other => (format!("{other:?}"), &[][..]),
     };
     hash.update(format!("{what} {}\n", bytes.len()).as_bytes());

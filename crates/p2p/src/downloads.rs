@@ -88,7 +88,7 @@ pub struct Downloads {
     by_block: BTreeMap<HeaderId, Vec<PeerId>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Peer {
     is_inbound: bool,
     requests: Vec<Request>,
@@ -131,13 +131,7 @@ impl Downloads {
 
     /// Takes a peer in.
     pub fn peer_ready(&mut self, peer: PeerId, is_inbound: bool) {
-        self.peers.entry(peer).or_insert(Peer {
-            is_inbound,
-            requests: Vec::new(),
-            last_common: None,
-            downloading_since: Duration::ZERO,
-            stalling_since: None,
-        });
+        self.peers.entry(peer).or_insert(Peer { is_inbound, ..Peer::default() });
     }
 
     /// Forgets a peer; what was asked of it may be asked of others.
@@ -464,7 +458,7 @@ struct Found {
 }
 
 /// The ancestors of a header, itself included, at the heights from `start` to `end`, upwards.
-fn path(
+pub(crate) fn path(
     tree: &HeaderTree,
     last: HeaderId,
     start: u32,

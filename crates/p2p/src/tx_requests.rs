@@ -57,7 +57,7 @@ pub struct TxPeer {
 /// keep a transaction away for longer, nor tell how to be the first who is asked. At most
 /// [`MAX_PER_PEER`](Self::MAX_PER_PEER) announcements of a peer are kept. Core: `TxRequestTracker`,
 /// `TxDownloadManager`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TxRequests {
     salt: [u64; 2],
     /// How many announcements there have been.
@@ -112,16 +112,7 @@ impl TxRequests {
     /// Makes an empty one; the seed salts which of several peers is asked.
     #[must_use]
     pub fn new(random: &mut Random) -> Self {
-        Self {
-            salt: [random.u64(), random.u64()],
-            sequence: 0,
-            peers: BTreeMap::new(),
-            wtxid_peers: 0,
-            announcements: BTreeMap::new(),
-            by_hash: BTreeSet::new(),
-            by_time: BTreeSet::new(),
-            open: BTreeSet::new(),
-        }
+        Self { salt: [random.u64(), random.u64()], ..Self::default() }
     }
 
     /// Takes a peer in.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use caesure_consensus::{Network as Chosen, Params, RejectClass};
-use caesure_engine::{ChainEvent, ChainRequest, Command, Engine, Input, Output};
+use caesure_engine::{ChainEvent, ChainRequest, Command, Effect, Engine, Input, Output};
 use caesure_generate::{coinbase, mine_block};
 use caesure_p2p::{Now, PeerId, Random};
 use caesure_wire::{BlockHash, Endpoint, Message, NetAddress, OutPoint, Transaction, TxIn, TxOut};
@@ -354,13 +354,16 @@ impl Simulation {
     fn perform(&mut self, host: usize, output: Output) {
         host.hash(&mut self.trace);
         std::mem::discriminant(&output).hash(&mut self.trace);
-        if let Output::Send { peer, bytes } = &output {
+        if let Output::Network(effect) = &output {
+            std::mem::discriminant(effect).hash(&mut self.trace);
+        }
+        if let Output::Network(Effect::Send { peer, bytes }) = &output {
             (peer, bytes).hash(&mut self.trace);
         }
         match output {
-            Output::Dial { peer, endpoint } => self.dial(host, peer, &endpoint),
-            Output::Send { peer, bytes } => self.send(host, peer, bytes),
-            Output::Close { peer } => {
+            Output::Network(Effect::Dial { peer, endpoint }) => self.dial(host, peer, &endpoint),
+            Output::Network(Effect::Send { peer, bytes }) => self.send(host, peer, bytes),
+            Output::Network(Effect::Close(peer)) => {
                 self.hosts[host].asked.values_mut().for_each(|asked| {
                     asked.remove(&peer);
                 });
@@ -375,7 +378,7 @@ impl Simulation {
                     self.after(end.other.0, wait, Happening::Input(closed));
                 }
             }
-            Output::Resolve { name } => {
+            Output::Network(Effect::Resolve(name)) => {
                 let addresses =
                     self.hosts.iter().map(|host| host.endpoint.address.clone()).collect();
                 let input = Input::Resolved { name, addresses };
@@ -393,10 +396,10 @@ impl Simulation {
                 let wait = host_state.chain_free_at - self.time;
                 self.after(host, wait, Happening::Chain(request));
             }
-            Output::Save { file, bytes } => {
+            Output::Network(Effect::Save { file, bytes }) => {
                 self.hosts[host].saved.insert(file, bytes);
             }
-            Output::Reply { .. } | Output::Log(_) => {}
+            Output::Reply { .. } | Output::Network(Effect::Log(_)) => {}
         }
     }
 

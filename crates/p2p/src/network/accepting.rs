@@ -24,7 +24,7 @@ impl Network {
             && !(is_discouraged && inbound + 1 >= limit)
             && (inbound < limit || self.evict());
         if !is_taken {
-            self.effects.push_back(Effect::Close { peer });
+            self.effects.push_back(Effect::Close(peer));
             return;
         }
         let mut c = self.new_connection(peer, ConnectionKind::Inbound, remote, self.options.v2);

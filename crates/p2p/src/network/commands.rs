@@ -111,7 +111,8 @@ impl Network {
         let done = self.bans.ban(subnet.clone(), until, self.now.unix);
         done.map_err(|_| NetworkError::NotBannable)?;
         self.save_bans();
-        for peer in self.peers_in(&subnet) {
+        let inside = self.connections.values().filter(|c| subnet.contains(&c.info.remote.address));
+        for peer in inside.map(|c| c.info.id).collect::<Vec<_>>() {
             self.disconnect(peer, "it is banned");
         }
         Ok(())
@@ -130,7 +131,7 @@ impl Network {
         Ok(())
     }
 
-    /// Ends all bans, and all discouragement.
+    /// Ends all bans; who is discouraged stays so. Core: `ClearBanned`.
     pub fn clear_bans(&mut self) {
         self.bans.clear();
         self.save_bans();
@@ -194,12 +195,6 @@ impl Network {
     pub fn ping_all(&mut self) {
         self.hurry();
         self.connections.values_mut().for_each(|c| c.is_ping_wanted = true);
-    }
-
-    fn peers_in(&self, subnet: &Subnet) -> Vec<PeerId> {
-        let peers = self.connections.iter();
-        let inside = peers.filter(|(_, c)| subnet.contains(&c.info.remote.address));
-        inside.map(|(&peer, _)| peer).collect()
     }
 
     pub(super) fn save_bans(&mut self) {

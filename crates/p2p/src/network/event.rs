@@ -6,10 +6,7 @@ use crate::PeerId;
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Both sides took the other's version: messages may be sent.
-    Ready {
-        /// The peer.
-        peer: PeerId,
-    },
+    Ready(PeerId),
     /// A message that is about the chain, after [`Event::Ready`].
     Message {
         /// Who sent it.
@@ -18,10 +15,7 @@ pub enum Event {
         message: Message,
     },
     /// The connection ended, after [`Event::Ready`].
-    Gone {
-        /// The peer.
-        peer: PeerId,
-    },
+    Gone(PeerId),
 }
 
 /// What a [`Network`](crate::Network) wants done outside.
@@ -43,15 +37,9 @@ pub enum Effect {
         bytes: Vec<u8>,
     },
     /// Close the connection, or give up making it; nothing is heard of it any more.
-    Close {
-        /// The connection.
-        peer: PeerId,
-    },
+    Close(PeerId),
     /// Look up a name; [`Network::resolved`](crate::Network::resolved) answers.
-    Resolve {
-        /// The name.
-        name: String,
-    },
+    Resolve(String),
     /// Replace a file, atomically.
     Save {
         /// Its name.

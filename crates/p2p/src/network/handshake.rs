@@ -145,7 +145,7 @@ impl Network {
     fn on_verack(&mut self, peer: PeerId) {
         let Some(c) = self.connections.get_mut(&peer) else { return };
         c.info.is_ready = true;
-        self.events.push_back(Event::Ready { peer });
+        self.events.push_back(Event::Ready(peer));
         if c.early_send_headers {
             self.events.push_back(Event::Message { peer, message: Message::SendHeaders });
         }

@@ -28,7 +28,8 @@ impl Network {
         let peers: Vec<PeerId> = self.connections.keys().copied().collect();
         for &peer in &peers {
             let Some(c) = self.connections.get(&peer) else { continue };
-            if let Some(why) = self.lateness(c) {
+            let mut limits = self.limits(c).into_iter();
+            if let Some((_, why)) = limits.find(|limit| limit.0 <= self.now.mono) {
                 self.disconnect(peer, why);
             } else if c.info.is_ready {
                 self.ping_if_due(peer);
@@ -39,52 +40,36 @@ impl Network {
         dues.min().unwrap_or(Duration::MAX)
     }
 
-    /// Returns why a connection has to end now. Core: `InactivityCheck`, `MaybeSendPing`.
-    fn lateness(&self, c: &Connection) -> Option<&'static str> {
-        let now = self.now.mono;
+    /// Returns when a connection has to end, and why: of those that passed, the first counts. Core:
+    /// `InactivityCheck`, `MaybeSendPing`.
+    fn limits(&self, c: &Connection) -> [(Duration, &'static str); 7] {
         let since = c.info.connected_at.mono;
-        if c.stage != Stage::Open {
-            return (now >= since + self.dial_timeout()).then_some("it does not answer in time");
-        }
-        if now < since + HANDSHAKE_TIMEOUT {
-            return None;
-        }
-        let (Some(sent), Some(received)) = (c.info.last_send, c.info.last_recv) else {
-            return Some("no byte came or went for a minute");
-        };
+        let grace = since + HANDSHAKE_TIMEOUT;
+        let unless = |is_fine: bool, at: Duration| if is_fine { Duration::MAX } else { at };
+        let long_after =
+            |at: Option<Duration>| at.map_or(Duration::MAX, |at| grace.max(at + TIMEOUT));
+        let (sent, received) = (c.info.last_send, c.info.last_recv);
+        let has_moved = sent.is_some() && received.is_some();
         let fetches = c.info.kind == ConnectionKind::AddrFetch;
         [
-            (now >= sent.mono + TIMEOUT, "sending took too long"),
-            (now >= received.mono + TIMEOUT, "nothing came for too long"),
-            (!c.info.is_ready, "the handshake took too long"),
-            (c.info.ping_since.is_some_and(|at| now >= at + TIMEOUT), "no answer to a ping"),
-            (fetches && now >= since + ADDR_FETCH_TIMEOUT, "no addresses came"),
+            (unless(c.stage == Stage::Open, since + self.dial_timeout()), "no answer in time"),
+            (unless(has_moved, grace), "no byte came or went for a minute"),
+            (long_after(sent.map(|at| at.mono)), "sending took too long"),
+            (long_after(received.map(|at| at.mono)), "nothing came for too long"),
+            (unless(c.info.is_ready, grace), "the handshake took too long"),
+            (long_after(c.info.ping_since), "no answer to a ping"),
+            (unless(!fetches, since + ADDR_FETCH_TIMEOUT), "no addresses came"),
         ]
-        .into_iter()
-        .find_map(|(is_late, why)| is_late.then_some(why))
     }
 
     /// Returns when a connection is to be looked at next.
     fn due(&self, c: &Connection) -> Duration {
-        let since = c.info.connected_at.mono;
-        if c.stage != Stage::Open {
-            return since + self.dial_timeout();
-        }
-        if !c.info.is_ready {
-            return since + HANDSHAKE_TIMEOUT;
-        }
-        let moved = |at: Option<crate::Now>| at.map_or(since, |at| at.mono) + TIMEOUT;
-        let fetches = c.info.kind == ConnectionKind::AddrFetch;
-        [
-            moved(c.info.last_send).max(since + HANDSHAKE_TIMEOUT),
-            moved(c.info.last_recv).max(since + HANDSHAKE_TIMEOUT),
-            c.info.ping_since.map_or(c.next_ping, |at| at + TIMEOUT),
-            if fetches { since + ADDR_FETCH_TIMEOUT } else { Duration::MAX },
-            c.gossip.as_ref().map_or(Duration::MAX, |gossip| gossip.next_send),
-        ]
-        .into_iter()
-        .min()
-        .unwrap_or(Duration::MAX)
+        let chores = c.info.is_ready.then(|| {
+            let ping = if c.info.ping_since.is_none() { c.next_ping } else { Duration::MAX };
+            [ping, c.gossip.as_ref().map_or(Duration::MAX, |gossip| gossip.next_send)]
+        });
+        let limits = self.limits(c).map(|limit| limit.0).into_iter();
+        limits.chain(chores.into_iter().flatten()).min().unwrap_or(Duration::MAX)
     }
 
     fn dial_timeout(&self) -> Duration {

@@ -434,10 +434,10 @@ impl Network {
         }
         let Some(c) = self.connections.remove(&peer) else { return };
         if closes {
-            self.effects.push_back(Effect::Close { peer });
+            self.effects.push_back(Effect::Close(peer));
         }
         if c.info.is_ready {
-            self.events.push_back(Event::Gone { peer });
+            self.events.push_back(Event::Gone(peer));
             if kind != ConnectionKind::Inbound && kind != ConnectionKind::BlockRelay {
                 self.book.connected(&c.info.remote, self.now.unix);
             }

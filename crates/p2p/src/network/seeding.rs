@@ -117,7 +117,7 @@ impl Network {
 
     fn resolve(&mut self, name: String) {
         self.seeding.asked.push(name.clone());
-        self.effects.push_back(Effect::Resolve { name });
+        self.effects.push_back(Effect::Resolve(name));
     }
 
     /// A name was looked up; no address when that failed.

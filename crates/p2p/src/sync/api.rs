@@ -54,27 +54,15 @@ pub enum Action {
         why: &'static str,
     },
     /// The peer was the first to give a block. Core: `m_last_block_time`.
-    NoteBlock {
-        /// The peer.
-        peer: PeerId,
-    },
+    NoteBlock(PeerId),
     /// The peer was the first to give a transaction that was accepted.
-    NoteTx {
-        /// The peer.
-        peer: PeerId,
-    },
+    NoteTx(PeerId),
     /// The peer is one of up to four outbound ones whose chain was good, which no rule about chains
     /// evicts. Core: `m_chain_sync.m_protect`.
-    Protect {
-        /// The peer.
-        peer: PeerId,
-    },
+    Protect(PeerId),
     /// A peer announced a block that was new and has more work than the tip. Core:
     /// `m_last_block_announcement`.
-    Announced {
-        /// The peer.
-        peer: PeerId,
-    },
+    Announced(PeerId),
     /// Headers that are in the tree from now on, parents first.
     Headers(Vec<Header>),
     /// A block to check, store and connect; its header was said before.

@@ -67,11 +67,7 @@ impl Sync {
         if known.is_none() && !arrival.is_work_enough {
             return Ok(false);
         }
-        let (id, is_new) = self.chain.accept(header, now)?;
-        if is_new {
-            self.actions.push_back(Action::Headers(vec![*header]));
-            self.is_due = true;
-        }
+        let (id, _) = self.accept_header(header, now)?;
         let hash = self.chain.tree.hash(id);
         if self.chain.has_body(id) || self.pending.contains_key(&id) {
             return Ok(false);
@@ -122,7 +118,7 @@ impl Sync {
         self.chain.stored(id);
         let source = self.sources.get(hash).copied();
         if let Some((peer, _)) = source.filter(|(peer, _)| self.peers.contains_key(peer)) {
-            self.actions.push_back(Action::NoteBlock { peer });
+            self.actions.push_back(Action::NoteBlock(peer));
         }
         let is_next = self.chain.tree.parent(id) == Some(self.chain.tip);
         if let Some(bytes) = bytes.filter(|_| is_next && !self.is_initial_download) {

@@ -4,6 +4,7 @@ use caesure_consensus::{Deployment, HeaderId, HeaderTree, Reject, Target, Work};
 use caesure_wire::{BlockHash, Header};
 
 use super::{BlockState, ChainTip, TipStatus};
+use crate::downloads::path;
 use crate::{ChainFacts, Now};
 
 /// How many of the tip's proofs a chain may have less than the tip's to be of interest.
@@ -114,17 +115,8 @@ impl Chain {
 
     /// The blocks of the active chain from a height on, at most `limit`.
     pub(super) fn active_from(&self, height: u32, limit: usize) -> Vec<HeaderId> {
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        if self.height() < height || limit == 0 {
-            return Vec::new();
-        }
-        let last = self.height().min(height.saturating_add(limit - 1));
-        let last = self.tree.ancestor(self.tip, last);
-        let back = std::iter::successors(last, |&id| self.tree.parent(id));
-        let count = self.height().min(height.saturating_add(limit - 1)) - height + 1;
-        let mut ids: Vec<_> = back.take(count as usize).collect();
-        ids.reverse();
-        ids
+        let end = height.saturating_add(u32::try_from(limit).unwrap_or(u32::MAX)).saturating_sub(1);
+        path(&self.tree, self.tip, height, end.min(self.height())).collect()
     }
 
     /// The last block of the active chain that a locator names. Core: `FindForkInGlobalIndex`.

@@ -29,21 +29,17 @@ impl Sync {
         if self.chain.tree.chain_work(parent) + claimed_work(&header) < self.chain.threshold() {
             return;
         }
-        let (id, is_new) = match self.chain.accept(&header, now) {
+        let (id, is_new) = match self.accept_header(&header, now) {
             Ok(accepted) => accepted,
             Err(reject) => {
                 self.punish_for_block(peer, reject.class(), true, "invalid header via cmpctblock");
                 return;
             }
         };
-        if is_new {
-            self.actions.push_back(Action::Headers(vec![header]));
-            self.is_due = true;
-        }
         self.note_available(peer, &self.chain.tree.hash(id));
         let has_more_work = self.chain.tip_work() < self.chain.tree.chain_work(id);
         if is_new && has_more_work {
-            self.actions.push_back(Action::Announced { peer });
+            self.actions.push_back(Action::Announced(peer));
         }
         if self.chain.has_body(id) || self.pending.contains_key(&id) {
             return;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use caesure_consensus::{HeaderId, RejectClass, Work, check_header};
+use caesure_consensus::{HeaderId, Reject, RejectClass, Work, check_header};
 use caesure_wire::{BlockHash, Header, Locator, Message};
 
 use super::chain::claimed_work;
@@ -87,6 +87,20 @@ impl Sync {
     }
 
     /// Takes headers, parents first, and returns the last.
+    /// Takes a header into the tree; returns whether it is new.
+    pub(super) fn accept_header(
+        &mut self,
+        header: &Header,
+        now: Now,
+    ) -> Result<(HeaderId, bool), Reject> {
+        let (id, is_new) = self.chain.accept(header, now)?;
+        if is_new {
+            self.actions.push_back(Action::Headers(vec![*header]));
+            self.is_due = true;
+        }
+        Ok((id, is_new))
+    }
+
     fn accept_headers(&mut self, headers: &[Header], now: Now) -> Result<HeaderId, RejectClass> {
         let mut last = Err(RejectClass::MissingPrev);
         let mut new = Vec::new();
@@ -163,7 +177,7 @@ impl Sync {
         self.note_available(peer, &self.chain.tree.hash(last));
         let (tip_work, minimum) = (self.chain.tip_work(), self.chain.minimum_work);
         if is_new && tip_work < self.chain.tree.chain_work(last) {
-            self.actions.push_back(Action::Announced { peer });
+            self.actions.push_back(Action::Announced(peer));
         }
         let best_known = self.peer_mut(peer).best_known;
         let work = best_known.map_or(Work::ZERO, |id| self.chain.tree.chain_work(id));
@@ -179,7 +193,7 @@ impl Sync {
         {
             self.protected += 1;
             self.peer_mut(peer).chain_sync.is_protected = true;
-            self.actions.push_back(Action::Protect { peer });
+            self.actions.push_back(Action::Protect(peer));
         }
     }
 

@@ -9,9 +9,11 @@ use super::headers::MAX_HEADERS;
 use super::{Action, Sync};
 use crate::{Now, PeerId, compact_block};
 
+/// The most entries of `inv` and `getdata`. Core: `MAX_INV_SZ`.
+pub(super) const MAX_INV: usize = 50_000;
 /// How much a peer may have asked for that is not begun: entries of `getdata` count one each, a
 /// `getblocktxn` one for every 16 of its indices.
-pub(super) const MAX_REQUESTS: usize = 50_000;
+pub(super) const MAX_REQUESTS: usize = MAX_INV;
 /// How many blocks are read for one peer at a time, answers that wait for earlier ones included.
 pub(super) const MAX_READS_PER_PEER: usize = 4;
 /// How many blocks are read at a time in all.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use caesure_wire::{BlockHash, Inventory, Message, Tx, Txid, Wtxid};
 
-use super::serving::is_tx;
+use super::serving::{MAX_INV, is_tx};
 use super::{Action, Sync};
 use crate::{ConnectionKind, Now, PeerId, TxHash, TxPeer};
 
@@ -135,6 +135,10 @@ impl Sync {
     }
 
     pub(super) fn on_inv(&mut self, peer: PeerId, items: &[Inventory], now: Now) {
+        if MAX_INV < items.len() {
+            self.punish(peer, "too many entries in inv");
+            return;
+        }
         let (rejects_txs, takes_txs) = (self.rejects_txs(peer), self.takes_txs());
         let wtxid_relay = self.peers[&peer].facts.wtxid_relay;
         let ignored = if wtxid_relay { Inventory::TX } else { Inventory::WTX };
@@ -199,7 +203,7 @@ impl Sync {
         }
         match self.pool.accept(bytes) {
             TxVerdict::Accepted => {
-                self.actions.push_back(Action::NoteTx { peer });
+                self.actions.push_back(Action::NoteTx(peer));
                 self.announce_tx(txid, wtxid);
             }
             TxVerdict::Refused => {

@@ -4,7 +4,7 @@ use caesure_consensus::{HeaderId, HeaderTree, check_block, witness_commitment};
 use caesure_wire::{Block, BlockHash, Header, Transaction, encode_block};
 
 use super::blocks::Arrival;
-use super::{Action, Submitted, Sync, SyncError};
+use super::{Submitted, Sync, SyncError};
 use crate::{Now, PeerId};
 
 impl Sync {
@@ -54,12 +54,7 @@ impl Sync {
         if self.chain.tree.find(&header.prev_block).is_none() {
             return Err(SyncError::NoParent(header.prev_block));
         }
-        let (id, is_new) = self.chain.accept(header, now)?;
-        if is_new {
-            self.actions.push_back(Action::Headers(vec![*header]));
-            self.is_due = true;
-        }
-        Ok(id)
+        Ok(self.accept_header(header, now)?.0)
     }
 
     /// Asks one peer for a block, and no other any more. Core: `getblockfrompeer`, `FetchBlock`.

@@ -158,8 +158,8 @@ proptest! {
             }
         }
         // Who was said to be ready, and is not, was said to be gone.
-        let ready = bench.events.iter().filter(|e| matches!(e, caesure_p2p::Event::Ready { .. }));
-        let gone = bench.events.iter().filter(|e| matches!(e, caesure_p2p::Event::Gone { .. }));
+        let ready = bench.events.iter().filter(|e| matches!(e, caesure_p2p::Event::Ready(_)));
+        let gone = bench.events.iter().filter(|e| matches!(e, caesure_p2p::Event::Gone(_)));
         let stand = bench.network.peers().filter(|info| info.is_ready).count();
         prop_assert_eq!(ready.count(), gone.count() + stand);
     }

@@ -118,8 +118,8 @@ impl Bench {
                     }
                     self.sent.entry(peer).or_default().extend(bytes);
                 }
-                Effect::Close { peer } => self.closed.push(peer),
-                Effect::Resolve { name } => self.names.push(name),
+                Effect::Close(peer) => self.closed.push(peer),
+                Effect::Resolve(name) => self.names.push(name),
                 Effect::Save { file, bytes } => _ = self.files.insert(file, bytes),
                 Effect::Log(line) => self.log.push(line),
             }
@@ -371,14 +371,14 @@ impl Wires {
                     wire.extend(bytes);
                 }
             }
-            Effect::Close { peer } => {
+            Effect::Close(peer) => {
                 self.nodes[i].closed.push(peer);
                 if let Some((other, remote, _)) = self.nodes[i].wires.remove(&peer) {
                     self.nodes[other].wires.remove(&remote);
                     self.nodes[other].network.closed(remote, self.now);
                 }
             }
-            Effect::Resolve { .. } | Effect::Save { .. } | Effect::Log(_) => {}
+            Effect::Resolve(_) | Effect::Save { .. } | Effect::Log(_) => {}
         }
     }
 }

@@ -41,7 +41,7 @@ fn blocks_are_asked_for_taken_and_counted_for_the_peer() {
         node.say(peer, Message::Block(Arc::clone(block)));
     }
     assert_eq!(node.height(), 3);
-    let notes = node.other.iter().filter(|action| **action == Action::NoteBlock { peer });
+    let notes = node.other.iter().filter(|action| **action == Action::NoteBlock(peer));
     assert_eq!(notes.count(), 3);
     assert_eq!(node.sync.peer_chain(peer).unwrap().in_flight, []);
 }

@@ -293,7 +293,7 @@ fn outbound_peers_with_less_work_are_evicted_but_for_four() {
     for &peer in &good {
         node.say(peer, headers(&blocks[..20]));
     }
-    let protects = |action: &&Action| matches!(action, Action::Protect { .. });
+    let protects = |action: &&Action| matches!(action, Action::Protect(_));
     assert_eq!(node.other.iter().filter(protects).count(), 4);
     let behind = node.peer(20, ConnectionKind::BlockRelay);
     node.say(behind, headers(&blocks[..10]));

@@ -122,7 +122,7 @@ fn by_r_transactions_are_taken_before_the_tip_is_reached() {
     assert_eq!(fee_filters(&node), [100]);
     let (bytes, ..) = tx(1, 0);
     node.say(peer, Message::Tx(bytes));
-    assert!(node.other.contains(&Action::NoteTx { peer }));
+    assert!(node.other.contains(&Action::NoteTx(peer)));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_transaction_is_asked_for_taken_and_announced_to_who_has_it_not() {
     assert_eq!(node.sent, [(a, Message::GetData(vec![wtx(wtxid)]))]);
     node.say(b, Message::Inv(vec![wtx(wtxid)]));
     node.say(a, Message::Tx(bytes.clone()));
-    assert!(node.other.contains(&Action::NoteTx { peer: a }));
+    assert!(node.other.contains(&Action::NoteTx(a)));
     node.pass(Duration::from_secs(60));
     assert_eq!(node.sent, [(c, Message::Inv(vec![wtx(wtxid)]))]);
     let sent = node.say(c, Message::GetData(vec![wtx(wtxid)]));
@@ -224,7 +224,7 @@ fn cve_2018_17145_and_cve_2024_52913_invs_of_a_peer_are_bounded() {
     // The flood does not hide what another announces.
     assert_eq!(node.sent_to(honest), [Message::GetData(vec![wtx(wtxid)])]);
     node.say(honest, Message::Tx(bytes));
-    assert!(node.other.contains(&Action::NoteTx { peer: honest }));
+    assert!(node.other.contains(&Action::NoteTx(honest)));
 }
 
 #[test]
