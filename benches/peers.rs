@@ -59,10 +59,7 @@ impl Peer {
     fn send(&mut self, message: &Message) -> io::Result<()> {
         let mut payload = Vec::new();
         message.encode_payload(&mut payload);
-        let header = FrameHeader::new(self.magic, message.command(), &payload);
-        let mut bytes = header.to_bytes().to_vec();
-        bytes.extend(payload);
-        self.stream.write_all(&bytes)
+        self.stream.write_all(&FrameHeader::frame(self.magic, message.command(), &payload))
     }
 
     /// The next message; pings are answered.

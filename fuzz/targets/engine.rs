@@ -2,73 +2,32 @@
 //! nothing grows beyond its bound.
 #![no_main]
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use caesure_consensus::{HeaderTree, Network, Params};
 use caesure_engine::{ChainEvent, ChainRequest, Effect, Engine, EngineOptions, Input, Output};
+use caesure_fuzz::COMMANDS;
 use caesure_p2p::{BlockState, NetworkOptions, Now, PeerId, SavedFiles, SyncOptions};
-use caesure_wire::{Endpoint, NetAddress};
+use caesure_wire::{Endpoint, FrameHeader, Message, NetAddress, Version};
 use libfuzzer_sys::fuzz_target;
 
-const NAMES: [&str; 34] = [
-    "version",
-    "verack",
-    "wtxidrelay",
-    "sendaddrv2",
-    "sendheaders",
-    "sendcmpct",
-    "feefilter",
-    "addr",
-    "addrv2",
-    "getaddr",
-    "inv",
-    "getdata",
-    "notfound",
-    "getblocks",
-    "getheaders",
-    "headers",
-    "block",
-    "tx",
-    "cmpctblock",
-    "getblocktxn",
-    "blocktxn",
-    "ping",
-    "pong",
-    "feature",
-    "mempool",
-    "filterload",
-    "filteradd",
-    "filterclear",
-    "merkleblock",
-    "sendtxrcncl",
-    "reject",
-    "alert",
-    "getcfilters",
-    "nobody",
-];
-
 /// A version message that is taken.
-static VERSION: LazyLock<Vec<u8>> = LazyLock::new(|| {
+fn version() -> Vec<u8> {
+    let nowhere = || Endpoint { address: NetAddress::NONE, port: 0 };
+    let version = Message::Version(Version {
+        version: 70_016,
+        services: 0x0409,
+        time: 1_700_000_000,
+        receiver: (0, nowhere()),
+        sender: (0, nowhere()),
+        nonce: 7,
+        user_agent: Vec::new(),
+        height: 0,
+        relay: true,
+    });
     let mut payload = Vec::new();
-    payload.extend(70_016_i32.to_le_bytes());
-    payload.extend(0x0409_u64.to_le_bytes());
-    payload.extend(1_700_000_000_i64.to_le_bytes());
-    payload.extend([0; 26 + 26]);
-    payload.extend(7_u64.to_le_bytes());
-    payload.push(0);
-    payload.extend(0_i32.to_le_bytes());
-    payload.push(1);
+    version.encode_payload(&mut payload);
     payload
-});
-
-fn frame(magic: [u8; 4], name: &str, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = magic.to_vec();
-    bytes.extend(name.bytes().chain([0; 12]).take(12));
-    bytes.extend(u32::try_from(payload.len()).expect("payloads are short").to_le_bytes());
-    bytes.extend(&caesure_hash::sha256d(payload)[..4]);
-    bytes.extend(payload);
-    bytes
 }
 
 /// Does what the engine wants done, as far as it concerns the chain: whatever is sent is gone.
@@ -110,6 +69,7 @@ fn settle(engine: &mut Engine, now: Now) {
 fuzz_target!(|bytes: &[u8]| {
     let params = Params::new(Network::Regtest);
     let magic = params.magic;
+    let frame = |command, payload: &[u8]| FrameHeader::frame(magic, command, payload);
     let tree = HeaderTree::new(&params);
     let mut now = Now { mono: Duration::from_secs(1), unix: 1_700_000_000 };
     let options = EngineOptions {
@@ -142,7 +102,7 @@ fuzz_target!(|bytes: &[u8]| {
                 next += 2;
                 engine.handle(Input::Accepted { peer, remote: remote.clone(), local: remote }, now);
                 settle(&mut engine, now);
-                let hello = [frame(magic, "version", &VERSION), frame(magic, "verack", &[])];
+                let hello = [frame("version", &version()), frame("verack", &[])];
                 Input::Received { peer, bytes: hello.concat() }
             }
             16..=19 => Input::Closed { peer },
@@ -153,8 +113,8 @@ fuzz_target!(|bytes: &[u8]| {
                 Input::Tick
             }
             _ => {
-                let name = NAMES[usize::from(*kind) % NAMES.len()];
-                Input::Received { peer, bytes: frame(magic, name, payload) }
+                let name = COMMANDS[usize::from(*kind) % COMMANDS.len()];
+                Input::Received { peer, bytes: frame(name, payload) }
             }
         };
         engine.handle(input, now);

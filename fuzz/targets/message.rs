@@ -2,32 +2,9 @@
 //! Any payload under any command is a message that encodes to a payload of the same message, or an
 //! error; any text is an endpoint that prints as a text of the same, or an error.
 
+use caesure_fuzz::COMMANDS;
 use caesure_wire::{Endpoint, FrameHeader, Message, NetAddress, Reader};
 use libfuzzer_sys::fuzz_target;
-
-/// Those whose payload is looked at.
-const COMMANDS: [&str; 20] = [
-    "version",
-    "sendcmpct",
-    "feature",
-    "feefilter",
-    "addr",
-    "addrv2",
-    "inv",
-    "getdata",
-    "notfound",
-    "getblocks",
-    "getheaders",
-    "headers",
-    "block",
-    "tx",
-    "cmpctblock",
-    "getblocktxn",
-    "blocktxn",
-    "ping",
-    "pong",
-    "filterload",
-];
 
 fuzz_target!(|data: &[u8]| {
     let Some((&number, payload)) = data.split_first() else { return };

@@ -155,21 +155,6 @@ fn describe(folder: &Path, report: &OpenReport) {
 
 /// Finds a block by hash, by height on the tip's branch, or as `tip` or `tip-N`.
 pub(crate) fn find_block(chain: &Chain, text: &str) -> Result<HeaderId, Error> {
-    let tip = chain.ledger.tip();
-    let tree = &chain.tree;
-    let tip_id = tree.find(&tip.info().hash).expect("the tip's header is in the tree");
-    let at_height = |height| tree.ancestor(tip_id, height);
-    let found = match text.strip_prefix("tip") {
-        Some("") => Some(tip_id),
-        Some(rest) => rest
-            .strip_prefix('-')
-            .and_then(|back| back.parse::<u32>().ok())
-            .and_then(|back| tip.info().height.checked_sub(back))
-            .and_then(at_height),
-        None => match text.parse::<u32>() {
-            Ok(height) => at_height(height),
-            Err(_) => text.parse().ok().and_then(|hash| tree.find(&hash)),
-        },
-    };
+    let found = chain.tree.find_named(text, chain.tip_id());
     found.ok_or_else(|| Error::NoSuchBlock(text.to_owned()))
 }

@@ -117,6 +117,24 @@ impl HeaderTree {
         self.ids.find(key(hash), is_it).map(|id| HeaderId(*id))
     }
 
+    /// Finds a header as people name it: by hash, by its height on the chain up to `tip`, or as
+    /// `tip` or `tip-N`.
+    #[must_use]
+    pub fn find_named(&self, text: &str, tip: HeaderId) -> Option<HeaderId> {
+        let height = match text.strip_prefix("tip") {
+            Some("") => return Some(tip),
+            Some(rest) => {
+                let back = rest.strip_prefix('-')?.parse().ok()?;
+                self.height(tip).checked_sub(back)?
+            }
+            None => match text.parse() {
+                Ok(height) => height,
+                Err(_) => return self.find(&text.parse().ok()?),
+            },
+        };
+        self.ancestor(tip, height)
+    }
+
     /// Returns a header.
     ///
     /// # Panics

@@ -66,6 +66,24 @@ fn headers_are_given_back_and_found() {
 }
 
 #[test]
+fn a_header_is_found_by_hash_height_or_distance_from_the_tip() {
+    let tree = bushy(300);
+    let tip = HeaderId(300);
+    let height = tree.height(tip);
+    let at = |height| tree.ancestor(tip, height);
+    assert_eq!(tree.find_named("tip", tip), Some(tip));
+    assert_eq!(tree.find_named("tip-3", tip), at(height - 3));
+    assert_eq!(tree.find_named("7", tip), at(7));
+    assert_eq!(tree.find_named(&tree.hash(HeaderId(9)).to_string(), tip), Some(HeaderId(9)));
+    let above = (height + 1).to_string();
+    let beyond = format!("tip-{above}");
+    let unknown = BlockHash([3; 32]).to_string();
+    for text in [&*above, &*beyond, &*unknown, "", "tip-", "tip+1", "tipsy", "-1"] {
+        assert_eq!(tree.find_named(text, tip), None, "{text}");
+    }
+}
+
+#[test]
 fn a_locator_steps_back_ever_further() {
     let chain = Chain::regtest(100);
     let height = |hash: &BlockHash| chain.tree.height(chain.tree.find(hash).unwrap());

@@ -91,30 +91,25 @@ impl Call<'_> {
 
     /// The block that `at` names: by hash, by height on the chain of `tip`, or as `tip-N`.
     fn block_at(&self, at: &Value, tip: &World) -> Result<BlockHash, RpcError> {
-        let (tip_height, tip) = (tip.info().height, tip.info().hash);
         let text = match at {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
             _ => return fail(code::TYPE_ERROR, "at is a block hash, a height or tip-N"),
         };
-        if let Ok(hash) = text.parse() {
-            let is_known = self.tree(move |tree| tree.find(&hash).is_some())?;
-            return if is_known { Ok(hash) } else { not_found() };
-        }
-        let height = match text.strip_prefix("tip") {
-            Some("") => Some(tip_height),
-            Some(rest) => {
-                let back = rest.strip_prefix('-').and_then(|back| back.parse().ok());
-                back.and_then(|back| tip_height.checked_sub(back))
+        let (tip, name) = (tip.info().hash, text.clone());
+        let found = self.tree(move |tree| {
+            let id = tree.find_named(&name, tree.find(&tip)?)?;
+            Some(tree.hash(id))
+        })?;
+        match found {
+            Some(hash) => Ok(hash),
+            None if text.parse::<BlockHash>().is_ok() => not_found(),
+            None => {
+                let text =
+                    format!("at is a block hash, a height up to the tip's or tip-N, not {text}");
+                fail(code::INVALID_PARAMETER, text)
             }
-            None => text.parse().ok(),
-        };
-        let height = height.filter(|height| *height <= tip_height);
-        let Some(height) = height else {
-            let text = format!("at is a block hash, a height up to the tip's or tip-N, not {text}");
-            return fail(code::INVALID_PARAMETER, text);
-        };
-        self.ancestor(tip, height)?.map_or_else(not_found, Ok)
+        }
     }
 
     /// Returns the block at a height of the chain that ends with `tip`.

@@ -1,3 +1,5 @@
+use alloc::vec::Vec;
+
 use caesure_hash::sha256d;
 
 /// The most bytes of a message's payload. Core: `MAX_PROTOCOL_MESSAGE_LENGTH`.
@@ -26,6 +28,12 @@ impl FrameHeader {
     pub fn new(magic: [u8; 4], command: &str, payload: &[u8]) -> Self {
         let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         Self { magic, command: pad_command(command), length, checksum: checksum(payload) }
+    }
+
+    /// Returns a whole message as it stands on a v1 connection: its header and the payload.
+    #[must_use]
+    pub fn frame(magic: [u8; 4], command: &str, payload: &[u8]) -> Vec<u8> {
+        [&Self::new(magic, command, payload).to_bytes(), payload].concat()
     }
 
     /// Reads a header; whatever it says.

@@ -12,7 +12,9 @@ use caesure_consensus::{Network as Chosen, Params, RejectClass};
 use caesure_engine::{ChainEvent, ChainRequest, Command, Effect, Engine, Input, Output};
 use caesure_generate::{coinbase, mine_block};
 use caesure_p2p::{Now, PeerId, Random};
-use caesure_wire::{BlockHash, Endpoint, Message, NetAddress, OutPoint, Transaction, TxIn, TxOut};
+use caesure_wire::{
+    BlockHash, Endpoint, FrameHeader, Message, NetAddress, OutPoint, Transaction, TxIn, TxOut,
+};
 
 use super::machine::Machine;
 use super::model::Model;
@@ -612,7 +614,7 @@ impl End {
     fn look(&mut self, bytes: &mut Vec<u8>, conduct: Conduct, magic: [u8; 4]) -> Vec<BlockHash> {
         let mut asked = Vec::new();
         self.sent.append(bytes);
-        while let Some((name, payload, size)) = frame(&self.sent, magic) {
+        while let Some((name, mut payload, size)) = frame(&self.sent, magic) {
             let mut whole: Vec<u8> = self.sent.drain(..size).collect();
             match (conduct, Message::decode(&name, &payload)) {
                 (Conduct::Silent, _)
@@ -622,10 +624,8 @@ impl End {
                     continue;
                 }
                 (Conduct::Lying, Ok(Message::Block(_))) => {
-                    let last = whole.len() - 1;
-                    whole[last] ^= 1;
-                    let checksum = caesure_hash::sha256d(&whole[24..]);
-                    whole[20..24].copy_from_slice(&checksum[..4]);
+                    *payload.last_mut().expect("a block has bytes") ^= 1;
+                    whole = FrameHeader::frame(magic, &name, &payload);
                 }
                 (_, Ok(Message::GetData(inventory))) => {
                     let blocks = inventory.iter().filter(|it| it.kind & 0xff == 2);
@@ -641,11 +641,12 @@ impl End {
 
 /// The first v1 message in a buffer: name, payload, and how many bytes it is.
 fn frame(bytes: &[u8], magic: [u8; 4]) -> Option<(String, Vec<u8>, usize)> {
-    let header: &[u8; 24] = bytes.first_chunk()?;
-    assert_eq!(header[..4], magic, "the simulation speaks v1");
-    let size = u32::from_le_bytes(header[16..20].try_into().expect("four bytes")) as usize;
-    let name = String::from_utf8_lossy(&header[4..16]).trim_end_matches('\0').to_owned();
-    Some((name, bytes.get(24..24 + size)?.to_vec(), 24 + size))
+    let (header, rest) = bytes.split_first_chunk()?;
+    let header = FrameHeader::from_bytes(header);
+    assert_eq!(header.magic, magic, "the simulation speaks v1");
+    let size = usize::try_from(header.length).expect("32 bits fit");
+    let name = header.command().expect("the engine sends names").to_owned();
+    Some((name, rest.get(..size)?.to_vec(), FrameHeader::SIZE + size))
 }
 
 fn spend(prevout: OutPoint) -> Transaction {

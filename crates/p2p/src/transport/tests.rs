@@ -19,6 +19,17 @@ fn carry(from: &mut Transport, to: &mut Transport, size: usize) -> Vec<Frame> {
     frames
 }
 
+/// Two ends that have found out which transport they speak.
+fn greeted(v2: bool) -> [Transport; 2] {
+    let [mut one, mut other] = pair(1, v2);
+    one.send_raw("version", &[]);
+    for _ in 0..3 {
+        carry(&mut one, &mut other, 1_000);
+        carry(&mut other, &mut one, 1_000);
+    }
+    [one, other]
+}
+
 /// Carries output to and fro until there is none.
 fn settle(one: &mut Transport, other: &mut Transport, size: usize) {
     for _ in 0..4 {
@@ -33,8 +44,7 @@ fn pair(seed: u8, v2: bool) -> [Transport; 2] {
 }
 
 fn v1_frame(command: &str, payload: &[u8]) -> Vec<u8> {
-    let header = FrameHeader::new(MAGIC, command, payload).to_bytes();
-    [&header[..], payload].concat()
+    FrameHeader::frame(MAGIC, command, payload)
 }
 
 /// A responder that speaks v1, after the header of a message that took its magic.
@@ -313,12 +323,7 @@ fn a_long_message_takes_little_more_than_what_came_of_it() {
 #[test]
 fn the_longest_message_comes_through() {
     for v2 in [false, true] {
-        let [mut one, mut other] = pair(1, v2);
-        one.send_raw("version", &[]);
-        for _ in 0..3 {
-            carry(&mut one, &mut other, 1_000);
-            carry(&mut other, &mut one, 1_000);
-        }
+        let [mut one, mut other] = greeted(v2);
         let size = one.send_raw("twelve bytes", &vec![1; MAX_PAYLOAD]);
         let frames = carry(&mut one, &mut other, 100_000);
         assert_eq!((frames[0].payload.len(), frames[0].size), (MAX_PAYLOAD, size));
@@ -345,13 +350,7 @@ fn only_our_own_v2_connections_without_an_answer_fall_back() {
 #[test]
 fn an_idle_connection_holds_no_buffers() {
     for v2 in [false, true] {
-        let [mut one, mut other] = pair(1, v2);
-        one.send_raw("version", &[]);
-        for _ in 0..3 {
-            carry(&mut one, &mut other, 1_000);
-            carry(&mut other, &mut one, 1_000);
-        }
-        for transport in [one, other] {
+        for transport in greeted(v2) {
             let capacities = [&transport.input, &transport.output].map(Vec::capacity);
             assert_eq!((capacities, transport.waiting.capacity()), ([0, 0], 0));
         }

@@ -499,13 +499,7 @@ fn who_is_banned_or_discouraged_is_not_dialled() {
 fn an_all_but_empty_address_book_is_searched_ever_more_rarely() {
     let mut bench = with_book(busy(), 1, 1);
     run(&mut bench, MINUTE, |_| true);
-    let mut ticks = 0;
-    let end = bench.now.mono + 2 * MINUTE;
-    while bench.network.deadline() <= end {
-        let wait = bench.network.deadline() - bench.now.mono;
-        bench.pass(wait);
-        ticks += 1;
-    }
+    let ticks = bench.ticks_in(2 * MINUTE);
     assert!(ticks <= 30, "{ticks} ticks in two minutes");
     // Who is told then is dialled soon.
     bench.dials.clear();

@@ -140,6 +140,18 @@ impl Bench {
         self.advance(end - self.now.mono);
     }
 
+    /// Lets time pass from one deadline to the next, and returns how many there were.
+    pub(crate) fn ticks_in(&mut self, time: Duration) -> usize {
+        let mut ticks = 0;
+        let end = self.now.mono + time;
+        while self.network.deadline() <= end {
+            let wait = self.network.deadline() - self.now.mono;
+            self.pass(wait);
+            ticks += 1;
+        }
+        ticks
+    }
+
     /// Lets time pass, while all peers answer pings. Returns what else a peer heard.
     pub(crate) fn live(&mut self, peer: PeerId, time: Duration) -> Vec<Message> {
         let end = self.now.mono + time;
@@ -195,8 +207,7 @@ impl Bench {
 
     /// Returns a message's bytes on the wire.
     pub(crate) fn frame(&self, command: &str, payload: &[u8]) -> Vec<u8> {
-        let header = FrameHeader::new(self.magic, command, payload);
-        [&header.to_bytes(), payload].concat()
+        FrameHeader::frame(self.magic, command, payload)
     }
 
     pub(crate) fn encode(&self, message: &Message) -> Vec<u8> {

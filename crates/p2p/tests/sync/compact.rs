@@ -331,17 +331,23 @@ fn a_stored_block_is_announced_compactly_before_it_is_connected() {
     assert_eq!(node.sent_to(peer), []);
 }
 
-#[test]
-fn a_tip_that_was_not_announced_when_stored_is_read_for_the_compact_block() {
+/// A node with a peer that wants compact blocks, and a branch of two beside its tip: the second is
+/// stored, and was not on the tip then; the first is to come.
+fn child_before_its_parent() -> (Node, PeerId, Vec<Bytes>) {
     let (blocks, _) = blocks();
     let mut node = Node::with(options(), at(12), &blocks);
     let peer = node.inbound(1);
     node.say(peer, HIGH);
     node.say(peer, headers(&blocks));
-    // A block beside the tip, and one on it: the latter was not on the tip when it was stored.
     let fork = mine(hash(&blocks[8]), 9, 2, 2);
     node.sync.submit_header(&header(&fork[0]), node.now).unwrap();
     node.submit(&fork[1..]);
+    (node, peer, fork)
+}
+
+#[test]
+fn a_tip_that_was_not_announced_when_stored_is_read_for_the_compact_block() {
+    let (mut node, peer, fork) = child_before_its_parent();
     node.say(peer, Message::SendHeaders);
     node.say(peer, headers(&fork[..1]));
     node.sent.clear();
@@ -353,14 +359,7 @@ fn a_tip_that_was_not_announced_when_stored_is_read_for_the_compact_block() {
 
 #[test]
 fn two_new_blocks_are_not_announced_compactly_to_who_prefers_no_headers() {
-    let (blocks, _) = blocks();
-    let mut node = Node::with(options(), at(12), &blocks);
-    let peer = node.inbound(1);
-    node.say(peer, HIGH);
-    node.say(peer, headers(&blocks));
-    let fork = mine(hash(&blocks[8]), 9, 2, 2);
-    node.sync.submit_header(&header(&fork[0]), node.now).unwrap();
-    node.submit(&fork[1..]);
+    let (mut node, peer, fork) = child_before_its_parent();
     node.say(peer, headers(&fork[..1]));
     node.sent.clear();
     node.submit(&fork[..1]);
