@@ -2,7 +2,6 @@
 //! foreign files, real data, scans and followers.
 
 mod bitcoind;
-mod bus;
 mod crash;
 #[path = "../../../../node/tests/support/bitcoind.rs"]
 mod daemon;

@@ -1,15 +1,21 @@
-//! A mapped file that is cut while it is read.
+//! A mapped file that is cut while it is read, in a program of its own: a process that is started holds
+//! the locks of all stores that are open just then, for a moment, and the other tests open many.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail loudly")]
+
+#[path = "all/support.rs"]
+#[allow(dead_code, reason = "this test needs little of it")]
+mod support;
 
 use std::fs;
 use std::process::Command;
 
 use caesure_blockstore::{RecordReader, name_bus_errors};
 
-use crate::support::*;
+use support::*;
 
 /// Set in the child process, which is this test alone: the folder with its file.
 const FOLDER: &str = "CAESURE_BUS_FOLDER";
-const NAME: &str = "bus::an_input_that_is_cut_while_it_is_read_is_named_with_the_place";
+const NAME: &str = "an_input_that_is_cut_while_it_is_read_is_named_with_the_place";
 
 #[test]
 fn an_input_that_is_cut_while_it_is_read_is_named_with_the_place() {
