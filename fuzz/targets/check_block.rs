@@ -44,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(wtxids) = wtxids else { return };
     assert_eq!(wtxids, block.wtxids());
     assert!(!is_block_mutated(&block, context.has_segwit));
-    let coin = Coin { value: 1, height: 0, is_coinbase: false, script_pubkey: Box::new([0x51]) };
+    let coin = Coin { value: 1, height: 0, is_coinbase: false, script_pubkey: [0x51][..].into() };
     let prevouts = vec![Some(coin); block.input_count()];
     let _ = connect_block(&block, &context, &params, &tree, &prevouts, false);
     let _ = connect_block(&block, &context, &params, &tree, &vec![None; block.input_count()], true);

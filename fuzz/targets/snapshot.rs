@@ -67,7 +67,7 @@ fn write_original(header: &CoinsHeader, entries: &[Entry]) -> Vec<u8> {
         let Entry::Coin(entry) = entry else { panic!("a block among coins") };
         let mut txid = Txid::ZERO;
         txid.0[..16].copy_from_slice(&entry.txid);
-        let script_pubkey = entry.script_pubkey.clone();
+        let script_pubkey = entry.script_pubkey.to_vec().into();
         let coin = Coin { value: entry.value, height: 0, is_coinbase: false, script_pubkey };
         writer.push(&OutPoint { txid, vout: entry.vout.into() }, &coin).unwrap();
     }

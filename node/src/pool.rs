@@ -324,7 +324,8 @@ mod tests {
         let bytes = caesure_wire::encode_block(&header, &[tx.encode()]);
         let block = Block::parse(bytes).unwrap();
         let (txids, wtxids) = (block.txids(), block.wtxids());
-        let coin = Coin { value: 0, height: 0, is_coinbase: false, script_pubkey: [0x51].into() };
+        let coin =
+            Coin { value: 0, height: 0, is_coinbase: false, script_pubkey: [0x51][..].into() };
         let scripts = Scripts {
             body: Arc::new(Body { block, txids, wtxids }),
             prevouts: vec![Some(coin); INPUTS].into(),

@@ -1,7 +1,6 @@
-use alloc::boxed::Box;
-
 use caesure_script::is_unspendable;
 use caesure_wire::OutputView;
+use smallvec::SmallVec;
 
 /// Satoshi in a bitcoin.
 pub const COIN: i64 = 100_000_000;
@@ -18,8 +17,8 @@ pub struct Coin {
     pub height: u32,
     /// Whether a coinbase made it.
     pub is_coinbase: bool,
-    /// The script that locks it.
-    pub script_pubkey: Box<[u8]>,
+    /// The script that locks it; the usual ones fit in without an allocation.
+    pub script_pubkey: SmallVec<[u8; 36]>,
 }
 
 impl Coin {
@@ -33,7 +32,7 @@ impl Coin {
             value,
             height,
             is_coinbase,
-            script_pubkey: script_pubkey.into(),
+            script_pubkey: SmallVec::from_slice(script_pubkey),
         })
     }
 

@@ -384,7 +384,7 @@ fn a_script_that_fails_is_refused_with_its_error() {
 #[test]
 fn the_first_input_that_fails_is_named() {
     let coins: Vec<Option<Coin>> = [OP_TRUE, 0, OP_RETURN]
-        .map(|opcode| Some(Coin { script_pubkey: Box::new([opcode]), ..coin(1, 1) }))
+        .map(|opcode| Some(Coin { script_pubkey: [opcode][..].into(), ..coin(1, 1) }))
         .into();
     let spend = tx(&[outpoint(1), outpoint(2), outpoint(3)], &[1]);
     let spend = Tx::parse(spend.encode()).unwrap();

@@ -2,6 +2,7 @@
 
 use caesure_consensus::Coin;
 use caesure_wire::{OutPoint, Txid, push_compact_size};
+use smallvec::SmallVec;
 
 /// The length of a transaction's head: txid 32, height times two plus coinbase flag 4, and the number
 /// of coins times 1,024 plus the block's number in the window 4.
@@ -34,7 +35,7 @@ impl CoinView<'_> {
             value: self.value,
             height: self.code >> 1,
             is_coinbase: self.code & 1 == 1,
-            script_pubkey: self.script.into(),
+            script_pubkey: SmallVec::from_slice(self.script),
         }
     }
 }
@@ -61,9 +62,11 @@ pub(crate) fn push_coin(out: &mut Vec<u8>, head: usize, vout: u32, value: i64, s
     push_varint(out, value.cast_unsigned());
     push_varint(out, script.len() as u64);
     out.extend_from_slice(script);
-    let check = checksum(&out[head..head + HEAD], &out[start + 4..]);
-    out[start..start + 4].copy_from_slice(&check.to_le_bytes());
+    let len = out.len() - start - 4;
     out.resize(out.len().next_multiple_of(4), 0);
+    let head = out[head..].first_chunk().expect("a coin stands behind its head");
+    let check = checksum(head, len, &out[start + 4..]);
+    out[start..start + 4].copy_from_slice(&check.to_le_bytes());
 }
 
 /// Reads the coin at `at`, with its head before it; none if they are damaged.
@@ -75,9 +78,10 @@ pub(crate) fn read_coin(bytes: &[u8], at: usize) -> Option<CoinView<'_>> {
     let script = usize::try_from(read_varint(&mut rest)?).ok()?;
     let script = rest.get(..script)?;
     let end = bytes.len() - rest.len() + script.len();
+    let padded = bytes.get(at + 4..at + (end - at).next_multiple_of(4))?;
     let head = bytes.get(at.checked_sub(back)?..)?.first_chunk::<HEAD>()?;
     let check = u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
-    if checksum(head, &bytes[at + 4..end]) != check {
+    if checksum(head, end - at - 4, padded) != check {
         return None;
     }
     let (txid, code, number) = split_head(head);
@@ -97,26 +101,29 @@ fn split_head(head: &[u8; HEAD]) -> (&[u8; 32], u32, u32) {
     (txid, u32::from_le_bytes(words[0]), u32::from_le_bytes(words[1]))
 }
 
-/// A sum over the head and a coin's bytes: the words, the last one filled up with zeros, go to two
-/// sums in turn, which are rotated left by five bits, XORed with the word, and multiplied. The upper
-/// half of both together counts.
-fn checksum(head: &[u8], coin: &[u8]) -> u32 {
+/// A sum over the head and a coin's bytes, which are `len` and zeros up to a multiple of four: the
+/// words, the last one filled up with zeros, go to two sums in turn, which are rotated left by five
+/// bits, XORed with the word, and multiplied. The upper half of both together counts.
+fn checksum(head: &[u8; HEAD], len: usize, padded: &[u8]) -> u32 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let step = |sum: u64, word: &[u8; 8]| {
-        (sum.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR)
-    };
-    let (mut a, mut b) = (coin.len() as u64, 0);
-    for (words, rest) in [head.as_chunks(), coin.as_chunks()] {
-        let (pairs, last) = words.as_chunks();
+    let step = |sum: u64, word: u64| (sum.rotate_left(5) ^ word).wrapping_mul(FACTOR);
+    let (mut a, mut b) = (len as u64, 0);
+    let (head, _) = head.as_chunks();
+    let (words, _) = padded[..len].as_chunks();
+    let rest = &padded[len / 8 * 8..];
+    let half = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes).into();
+    let last = rest.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+    let last = last.unwrap_or_else(|| rest.first_chunk().map_or(0, half));
+    for (words, last) in [(head, 0), (words, last)] {
+        let (pairs, single) = words.as_chunks();
         for [first, second] in pairs {
-            (a, b) = (step(a, first), step(b, second));
+            a = step(a, u64::from_le_bytes(*first));
+            b = step(b, u64::from_le_bytes(*second));
         }
-        if let [word] = last {
-            a = step(a, word);
+        if let [word] = single {
+            a = step(a, u64::from_le_bytes(*word));
         }
-        let mut end = [0; 8];
-        end[..rest.len()].copy_from_slice(rest);
-        b = step(b, &end);
+        b = step(b, last);
     }
     ((a ^ b.wrapping_mul(FACTOR)) >> 32) as u32
 }

@@ -74,6 +74,8 @@ use std::sync::{Arc, Mutex, RwLock};
 use arc_swap::ArcSwap;
 use caesure_consensus::{Coin, HeaderTree, Params, Work, subsidy};
 use caesure_wire::{Block, BlockHash, OutPoint, Txid};
+use hashbrown::HashTable;
+use hashbrown::hash_table;
 
 pub use checkpoint::{Checkpoint, Checkpointed};
 pub use disk::{Change, Watch};
@@ -185,8 +187,9 @@ pub struct Ledger {
     is_broken: bool,
 }
 
-/// So many coins ahead, cache lines are asked for.
-pub(crate) const AHEAD: usize = 20;
+/// Of so many coins at once, cache lines are asked for: in loops so short that the processor looks up
+/// the addresses of several pages at a time.
+pub(crate) const BATCH: usize = 64;
 /// The log grows by this many bytes at least between two checkpoints.
 const CHECKPOINT_INTERVAL: u64 = 256 << 20;
 
@@ -289,29 +292,34 @@ impl Ledger {
         let mut prevouts: Vec<Option<Coin>> = Vec::with_capacity(block.input_count());
         let mut spent_here = Map::default();
         // What is to be looked up, and for which input.
-        let (mut wanted, mut inputs) = (Vec::with_capacity(block.input_count()), Vec::new());
-        let mut seen = Map::<OutPoint, ()>::default();
-        seen.reserve(block.input_count());
+        let mut wanted: Vec<OutPoint> = Vec::with_capacity(block.input_count());
+        let mut keys: Vec<Key> = Vec::with_capacity(block.input_count());
+        let mut inputs = Vec::with_capacity(block.input_count());
+        // The numbers of what is wanted, by their keys.
+        let mut seen = HashTable::with_capacity(block.input_count());
         for (tx_index, tx) in block.txs().enumerate().skip(1) {
             for outpoint in tx.inputs().map(|input| input.prevout) {
-                let is_again = seen.insert(outpoint, ()).is_some();
-                let own = own.get(&outpoint.txid);
-                prevouts.push(match own {
-                    _ if is_again => None,
-                    Some(&index) if index < tx_index => {
-                        spent_here.insert(outpoint, ());
-                        own_coin(block, height, index, outpoint.vout)
-                    }
-                    _ => {
-                        inputs.push(prevouts.len());
-                        wanted.push(outpoint);
-                        None
-                    }
-                });
+                if let Some(&index) = own.get(&outpoint.txid).filter(|&&index| index < tx_index) {
+                    let is_again = spent_here.insert(outpoint, ()).is_some();
+                    let coin = own_coin(block, height, index, outpoint.vout);
+                    prevouts.push(coin.filter(|_| !is_again));
+                    continue;
+                }
+                let key = self.shared.log.key(&outpoint);
+                let is_same = |&at: &usize| wanted[at] == outpoint;
+                if let hash_table::Entry::Vacant(place) =
+                    seen.entry(key.0, is_same, |&at| keys[at].0)
+                {
+                    place.insert(wanted.len());
+                    inputs.push(prevouts.len());
+                    wanted.push(outpoint);
+                    keys.push(key);
+                }
+                prevouts.push(None);
             }
         }
         let (mut gone, mut gone_value) = (Vec::with_capacity(wanted.len()), 0);
-        self.shared.look_many(&parent, &wanted, |at, found| {
+        self.shared.look_many(&parent, &wanted, &keys, |at, found| {
             if let Some(found) = found {
                 gone.push((found.key, found.place));
                 gone_value += found.view.value;
@@ -323,11 +331,9 @@ impl Ledger {
             (0..).take(count).map(move |vout| OutPoint { txid: txids[index], vout })
         };
         // The coinbase of two blocks of 2010 repeats an earlier one, whose coin is then gone.
-        let first = 0..block.tx_count().min(1);
+        let first: Vec<OutPoint> = (0..block.tx_count().min(1)).flat_map(outpoints).collect();
         let mut overwrites = false;
-        wanted.clear();
-        wanted.extend(first.flat_map(outpoints));
-        self.shared.look_many(&parent, &wanted, |_, found| {
+        self.shared.look_many(&parent, &first, &self.shared.keys(&first), |_, found| {
             if let Some(found) = found {
                 overwrites = looks_for_overwrites;
                 gone.push((found.key, found.place));
@@ -335,9 +341,10 @@ impl Ledger {
             }
         })?;
         if looks_for_overwrites {
-            wanted.clear();
-            wanted.extend((1..block.tx_count()).flat_map(outpoints));
-            self.shared.look_many(&parent, &wanted, |_, found| overwrites |= found.is_some())?;
+            let others: Vec<OutPoint> = (1..block.tx_count()).flat_map(outpoints).collect();
+            let keys = self.shared.keys(&others);
+            let note = |_, found: Option<_>| overwrites |= found.is_some();
+            self.shared.look_many(&parent, &others, &keys, note)?;
         }
         let prevouts = prevouts.into();
         let hash = block.hash();
@@ -413,15 +420,16 @@ impl Ledger {
         gone: &[(Key, Place)],
     ) -> Result<(), Error> {
         let shared = &self.shared;
-        for (at, &(key, place)) in gone.iter().enumerate() {
-            if let Some(&(key, place)) = gone.get(at + AHEAD) {
-                shared.table.prefetch(key);
-                shared.spends.prefetch(place);
+        let mut spends = shared.spends.writer();
+        for batch in gone.chunks(BATCH) {
+            shared.prefetch(batch, &spends);
+            for &(key, place) in batch {
+                // A coin that lies beside the table is always looked up among what is spent.
+                shared.table.mark_spent(key, place)?;
+                spends.insert(place, entry.number);
             }
-            // A coin that lies beside the table is always looked up among what is spent.
-            shared.table.mark_spent(key, place)?;
-            shared.spends.insert(place, entry.number);
         }
+        drop(spends);
         let beside = self.insert_all(created, is_new)?;
         if !beside.is_empty() {
             let mut extras = Extras::clone(&shared.extras.load());
@@ -444,17 +452,18 @@ impl Ledger {
     ) -> Result<Vec<(Key, Place)>, Error> {
         let table = &self.shared.table;
         let mut beside = Vec::new();
-        for (at, &(key, place)) in coins.iter().enumerate() {
-            if let Some((ahead, _)) = coins.get(at + AHEAD) {
-                table.prefetch(*ahead);
-            }
-            let is_same = |other| self.shared.log.have_one_outpoint(other, place);
-            let is_in = match are_new {
-                true => table.insert_new(key, place, is_same)?,
-                false => table.insert(key, place, false, is_same)?,
-            };
-            if !is_in {
-                beside.push((key, place));
+        for batch in coins.chunks(BATCH) {
+            batch.iter().for_each(|&(key, _)| table.prefetch(key));
+            batch.iter().for_each(|&(key, _)| table.prefetch_second(key));
+            for &(key, place) in batch {
+                let is_same = |other| self.shared.log.have_one_outpoint(other, place);
+                let is_in = match are_new {
+                    true => table.insert_new(key, place, is_same)?,
+                    false => table.insert(key, place, false, is_same)?,
+                };
+                if !is_in {
+                    beside.push((key, place));
+                }
             }
         }
         Ok(beside)

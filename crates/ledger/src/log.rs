@@ -275,8 +275,8 @@ impl Log {
     /// Asks for the lines that reading a coin will need.
     pub(crate) fn prefetch(&self, place: Place) {
         // A head mostly begins one coin before, and a coin is as long as a head.
-        if let Ok(bytes) = self.bytes((place * 4).saturating_sub(48), 96) {
-            bytes.first().into_iter().chain(bytes.last()).for_each(prefetch);
+        if let Ok(bytes) = self.bytes((place * 4).saturating_sub(36), 65) {
+            bytes.iter().step_by(64).for_each(prefetch);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::log::{BlockHead, FILE_HEAD, Kind, Log, NO_RECORD, Record, read_info};
 use crate::shared::{Extras, Shared};
 use crate::table::{Key, Place, Source};
 use crate::window::Entry;
-use crate::{AHEAD, BlockInfo, Error, IsStored, Ledger, Options, secret};
+use crate::{BATCH, BlockInfo, Error, IsStored, Ledger, Options, secret};
 
 /// What [`Ledger::open`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -170,12 +170,12 @@ impl Ledger {
                 shared.forget_created(&record)?;
             } else if let Some(entry) = self.enter(&head, at)? {
                 let spent: Vec<(Key, Place)> = shared.log.spent(&record)?.collect();
-                for (at, &(_, place)) in spent.iter().enumerate() {
-                    if let Some(&(_, ahead)) = spent.get(at + AHEAD) {
-                        shared.spends.prefetch(ahead);
-                    }
-                    shared.spends.insert(place, entry.number);
+                let mut spends = shared.spends.writer();
+                for batch in spent.chunks(BATCH) {
+                    batch.iter().for_each(|&(_, place)| spends.prefetch(place));
+                    batch.iter().for_each(|&(_, place)| spends.insert(place, entry.number));
                 }
+                drop(spends);
                 by_sequence.push((sequence, entry));
             } else {
                 shared.forget_created(&record)?;

@@ -384,7 +384,7 @@ mod tests {
             txid: *outpoint.txid.0.first_chunk().unwrap(),
             vout: 0,
             value: coin.value,
-            script_pubkey: coin.script_pubkey.clone(),
+            script_pubkey: coin.script_pubkey.to_vec().into(),
         };
         assert_eq!(coins(&unhex(COINS)).unwrap(), (header, vec![entry]));
         let mut writer = CoinsWriter::new(Vec::new(), &header).unwrap();
@@ -523,10 +523,10 @@ mod tests {
             let mut writer = CoinsWriter::new(Vec::new(), &header).unwrap();
             let mut expected = Vec::new();
             for ((txid, vout), (value, script)) in set {
-                let script_pubkey: Box<[u8]> = script.into();
+                let script_pubkey = script.clone().into();
                 let coin = Coin { value, height: 1, is_coinbase: false, script_pubkey };
                 writer.push(&OutPoint { txid: Txid([txid; 32]), vout: vout.into() }, &coin).unwrap();
-                let script_pubkey = coin.script_pubkey;
+                let script_pubkey = script.into();
                 expected.push(CoinEntry { txid: [txid; 16], vout, value, script_pubkey });
             }
             prop_assert_eq!(coins(&writer.finish().unwrap()).unwrap(), (header, expected));

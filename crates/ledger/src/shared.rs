@@ -9,16 +9,13 @@ use smallvec::SmallVec;
 
 use crate::coin::CoinView;
 use crate::log::Log;
-use crate::spends::Spends;
+use crate::spends::{self, Spends};
 use crate::table::{Key, Place, Slot, Table};
 use crate::window::{Entry, Window};
-use crate::{Error, Map};
+use crate::{BATCH, Error, Map};
 
 /// Further coins of one outpoint, which several blocks of the window have made: by its key.
 pub(crate) type Extras = Map<u64, SmallVec<[Place; 1]>>;
-
-/// How many look-ups are begun before the first one is finished.
-const BATCH: usize = 32;
 
 /// What the writer and all readers share.
 ///
@@ -145,28 +142,42 @@ impl Shared {
         Ok(found.is_some_and(|found| found.place == place))
     }
 
-    /// Looks many coins up; their cache misses overlap.
+    /// Asks for the lines where coins lie in the table, and among what is spent.
+    pub(crate) fn prefetch(&self, coins: &[(Key, Place)], spends: &spends::Writer<'_>) {
+        coins.iter().for_each(|&(key, _)| self.table.prefetch(key));
+        coins.iter().for_each(|&(_, place)| spends.prefetch(place));
+    }
+
+    pub(crate) fn keys(&self, outpoints: &[OutPoint]) -> Vec<Key> {
+        outpoints.iter().map(|outpoint| self.log.key(outpoint)).collect()
+    }
+
+    /// Looks many coins up, whose keys are known; their cache misses overlap.
     pub(crate) fn look_many<'a>(
         &'a self,
         entry: &Entry,
         outpoints: &[OutPoint],
+        keys: &[Key],
         mut visit: impl FnMut(usize, Option<Found<'a>>),
     ) -> Result<(), Error> {
-        let mut keys = SmallVec::<[Key; BATCH]>::new();
         let mut extras = self.extras.load();
-        for (batch, outpoints) in outpoints.chunks(BATCH).enumerate() {
-            keys.clear();
-            for outpoint in outpoints {
-                let key = self.log.key(outpoint);
-                self.table.prefetch(key);
-                keys.push(key);
-            }
-            for slot in keys.iter().filter_map(|&key| self.table.peek(key)) {
-                self.log.prefetch(slot.place());
-                if slot.is_spent_somewhere() {
-                    self.spends.prefetch(slot.place());
+        let mut slots = SmallVec::<[Slot; BATCH]>::new();
+        for (batch, (keys, outpoints)) in
+            keys.chunks(BATCH).zip(outpoints.chunks(BATCH)).enumerate()
+        {
+            keys.iter().for_each(|&key| self.table.prefetch(key));
+            slots.clear();
+            let mut others = SmallVec::<[Key; BATCH]>::new();
+            for &key in keys {
+                match self.table.peek(key) {
+                    Some(slot) => slots.push(slot),
+                    None => others.push(key),
                 }
             }
+            slots.extend(others.iter().filter_map(|&key| self.table.peek_second(key)));
+            slots.iter().for_each(|slot| self.log.prefetch(slot.place()));
+            let spent = slots.iter().filter(|slot| slot.is_spent_somewhere());
+            spent.for_each(|slot| self.spends.prefetch(slot.place()));
             for (at, (&key, outpoint)) in keys.iter().zip(outpoints).enumerate() {
                 let found = loop {
                     match self.look_beside(entry, key, outpoint, &extras)? {

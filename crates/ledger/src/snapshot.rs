@@ -11,7 +11,7 @@
 //! use caesure_wire::{BlockHash, OutPoint, Txid};
 //!
 //! let outpoint = OutPoint { txid: Txid([7; 32]), vout: 1 };
-//! let coin = Coin { value: 1, height: 9, is_coinbase: true, script_pubkey: Box::new([0x51]) };
+//! let coin = Coin { value: 1, height: 9, is_coinbase: true, script_pubkey: [0x51][..].into() };
 //! let mut writer = Writer::new(Cursor::new(Vec::new()), [0xfa, 0xbf, 0xb5, 0xda], BlockHash::ZERO)?;
 //! writer.push(&outpoint, &coin)?;
 //! let (_, file) = writer.finish()?;
@@ -241,7 +241,7 @@ impl<R: BufRead> Reader<R> {
         let amount = decompress_amount(read_varint(source, u64::MAX)?);
         let value = i64::try_from(amount).ok().filter(|value| is_money(*value));
         let value = value.ok_or_else(|| FormatFault::BadAmount.at(at))?;
-        let script_pubkey = read_script(source)?;
+        let script_pubkey = read_script(source)?.into_vec().into();
         Ok((outpoint, Coin { value, height, is_coinbase: code & 1 == 1, script_pubkey }))
     }
 }

@@ -153,7 +153,7 @@ fn read_part(mut file: File) -> std::io::Result<Vec<(OutPoint, Coin)>> {
             value: (u64::from(high) << 32 | u64::from(low)).cast_signed(),
             height: code >> 1,
             is_coinbase: code & 1 == 1,
-            script_pubkey,
+            script_pubkey: script_pubkey.into_vec().into(),
         };
         debug_assert_eq!(code, code_of(coin.height, coin.is_coinbase));
         coins.push((OutPoint::from_bytes(&outpoint), coin));

@@ -32,8 +32,8 @@ const SEGMENT_BYTES: u64 = (SEGMENT_GROUPS * GROUP_BYTES) as u64;
 const FIRST_GROUPS: usize = 64;
 /// A group is split at most so many times: room for 1.4 billion coins.
 const SPLITS: u32 = 12;
-/// How many entries the directory has.
-pub(crate) const DIRECTORY: usize = FIRST_GROUPS << SPLITS;
+/// How many parts of the keys a group may have, all of them at most and one at least.
+const PARTS: usize = FIRST_GROUPS << SPLITS;
 const TAG_BITS: u32 = 24;
 const PLACE_BITS: u32 = 39;
 const PLACE: u64 = (1 << PLACE_BITS) - 1;
@@ -71,9 +71,10 @@ impl Key {
         self.0 >> 30 & ((1 << TAG_BITS) - 1)
     }
 
-    fn directory_index(self) -> usize {
-        let [.., top] = FIRST_GROUP[usize_of(self.0 >> 54)].to_be_bytes();
-        usize::from(top) << SPLITS | usize_of(self.tag() >> (TAG_BITS - SPLITS))
+    /// Which of the smallest parts it belongs to that a group can have.
+    fn part(self) -> usize {
+        let first = usize::from(FIRST_GROUP[usize_of(self.0 >> 54)]);
+        first << SPLITS | usize_of(self.tag() >> (TAG_BITS - SPLITS))
     }
 
     fn buckets(self) -> [usize; 2] {
@@ -84,7 +85,7 @@ impl Key {
     /// Whether both stand for one place of the table, so that one may be taken for the other.
     pub(crate) fn is_alike(self, other: Self) -> bool {
         let [a, b] = self.buckets();
-        self.directory_index() == other.directory_index()
+        self.part() == other.part()
             && self.tag() == other.tag()
             && [[a, b], [b, a]].contains(&other.buckets())
     }
@@ -126,12 +127,20 @@ impl Slot {
     }
 }
 
+/// The slots of a cache line.
+type Bucket = [AtomicU64; WAYS];
+
+fn peek_bucket(bucket: &Bucket, key: Key) -> Option<Slot> {
+    let mut taken = bucket.iter().map(|slot| slot.load(Acquire));
+    taken.find(|&word| Slot::is_of(word, key.tag())).map(Slot)
+}
+
 #[derive(Debug)]
 struct Group {
     /// Odd while slots move; what a reader did not find then, it looks for again.
     version: AtomicU32,
     live: AtomicU32,
-    /// The first entry of the directory that names the group, and how many splits made it.
+    /// The first part that the group has, and how many splits made it.
     first: AtomicU32,
     splits: AtomicU32,
 }
@@ -160,17 +169,20 @@ pub(crate) struct SavedGroup {
 }
 
 impl SavedGroup {
-    /// Whether its part of the directory is one.
+    /// Whether it can have the parts that it says.
     pub(crate) fn is_sound(&self) -> bool {
         let first = usize::try_from(self.first).unwrap_or(usize::MAX);
-        self.splits <= SPLITS && first < DIRECTORY && first % (1 << (SPLITS - self.splits)) == 0
+        self.splits <= SPLITS && first < PARTS && first % (1 << (SPLITS - self.splits)) == 0
     }
 }
 
 /// The table. Only one thread may call what changes it.
 #[derive(Debug)]
 pub(crate) struct Table {
-    directory: Box<[AtomicU32]>,
+    /// Which group has a part of the keys: at level n, 2^n parts for each of the first groups. The
+    /// last level counts, which is as small as the groups allow and so lies in the caches.
+    directory: [OnceLock<Box<[AtomicU32]>>; SPLITS as usize + 1],
+    level: AtomicU32,
     segments: Box<[OnceLock<Segment>]>,
     count: AtomicU32,
     live: AtomicU64,
@@ -183,9 +195,10 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(memory: u64, folder: PathBuf, source: Option<Source>) -> Result<Self, Error> {
-        let segments = DIRECTORY.div_ceil(SEGMENT_GROUPS);
+        let segments = PARTS.div_ceil(SEGMENT_GROUPS);
         let mut table = Self {
-            directory: (0..DIRECTORY).map(|_| AtomicU32::new(0)).collect(),
+            directory: Default::default(),
+            level: AtomicU32::new(0),
             segments: (0..segments).map(|_| OnceLock::new()).collect(),
             count: AtomicU32::new(0),
             live: AtomicU64::new(0),
@@ -195,8 +208,12 @@ impl Table {
             folder,
         };
         let saved = table.source.as_mut().map(|source| source.groups.clone()).unwrap_or_default();
+        let level = saved.iter().map(|group| group.splits).max().unwrap_or(0);
+        table.level.store(level, Relaxed);
+        let entries = (0..FIRST_GROUPS << level).map(|_| AtomicU32::new(0)).collect();
+        let _ = table.directory[level as usize].set(entries);
         if saved.is_empty() {
-            for first in (0..DIRECTORY).step_by(1 << SPLITS) {
+            for first in (0..PARTS).step_by(1 << SPLITS) {
                 table.add_group(first, 0, Some(0))?;
             }
         }
@@ -219,6 +236,31 @@ impl Table {
         usize::try_from(self.count.load(Acquire)).unwrap_or(usize::MAX)
     }
 
+    /// The last level of the directory, and by how many bits a part's number is longer than its own.
+    #[inline]
+    fn directory(&self) -> (&[AtomicU32], u32) {
+        let level = self.level.load(Acquire);
+        let entries = self.directory[level as usize].get();
+        (entries.expect("a level is made before it counts"), SPLITS - level)
+    }
+
+    /// The number of the group that has a key.
+    #[inline]
+    fn number(&self, key: Key) -> usize {
+        let (entries, shift) = self.directory();
+        entries[key.part() >> shift].load(Acquire) as usize
+    }
+
+    /// Makes the directory long enough for groups that so many splits made.
+    fn deepen(&self, splits: u32) {
+        let (entries, _) = self.directory();
+        if self.level.load(Relaxed) < splits {
+            let twice = entries.iter().flat_map(|entry| [entry.load(Relaxed); 2]);
+            let _ = self.directory[splits as usize].set(twice.map(AtomicU32::new).collect());
+            self.level.store(splits, Release);
+        }
+    }
+
     /// Appends a group that takes over a part of the directory.
     fn add_group(&self, first: usize, splits: u32, version: Option<u32>) -> Result<usize, Error> {
         let number = self.groups();
@@ -228,7 +270,8 @@ impl Table {
         group.version.store(version.unwrap_or(NOT_LOADED), Release);
         self.count.fetch_add(1, Release);
         let number_32 = u32::try_from(number).map_err(|_| Error::TableFull)?;
-        for entry in &self.directory[first..first + (1 << (SPLITS - splits))] {
+        let (entries, shift) = self.directory();
+        for entry in &entries[first >> shift..][..1 << (SPLITS - splits - shift)] {
             entry.store(number_32, Release);
         }
         Ok(number)
@@ -241,8 +284,9 @@ impl Table {
             let Ok((group, _)) = self.segment(number) else { continue };
             let first = usize::try_from(group.first.load(Relaxed)).unwrap_or(usize::MAX);
             let own = |entry: &&AtomicU32| entry.load(Relaxed) as usize == number;
-            let entries = self.directory[first..].iter().take_while(own).count();
-            group.splits.store(SPLITS - entries.max(1).ilog2(), Relaxed);
+            let (entries, shift) = self.directory();
+            let count = entries[first >> shift..].iter().take_while(own).count();
+            group.splits.store(SPLITS - shift - count.max(1).ilog2(), Relaxed);
         }
     }
 
@@ -334,20 +378,41 @@ impl Table {
 
     /// Asks for the line where a coin most likely lies, or goes.
     pub(crate) fn prefetch(&self, key: Key) {
-        let number = self.directory[key.directory_index()].load(Acquire);
-        if let Ok((_, words)) = self.segment(number as usize) {
-            mapping::prefetch(&words[key.buckets()[0] * WAYS]);
+        if let Some([first, _]) = self.bucket_pair(key) {
+            mapping::prefetch(first);
         }
     }
 
-    /// A slot that may be the key's, if there is one: a hint of what will be looked at.
+    /// The key's buckets, wherever its group lies.
+    #[inline]
+    fn bucket_pair(&self, key: Key) -> Option<[&Bucket; 2]> {
+        let (_, words) = self.segment(self.number(key)).ok()?;
+        let (buckets, _) = words.as_chunks();
+        Some(key.buckets().map(|bucket| &buckets[bucket]))
+    }
+
+    /// A slot of the first bucket that may be the key's: a hint of what will be looked at. Without one,
+    /// the line of the second is asked for, where `peek_second` looks.
     pub(crate) fn peek(&self, key: Key) -> Option<Slot> {
-        let number = self.directory[key.directory_index()].load(Acquire);
-        let (_, words) = self.segment(number as usize).ok()?;
-        let buckets = key.buckets().into_iter();
-        let slots = buckets.flat_map(|bucket| &words[bucket * WAYS..(bucket + 1) * WAYS]);
-        let mut taken = slots.map(|slot| slot.load(Acquire));
-        taken.find(|&word| Slot::is_of(word, key.tag())).map(Slot)
+        let [first, second] = self.bucket_pair(key)?;
+        let slot = peek_bucket(first, key);
+        if slot.is_none() {
+            mapping::prefetch(second);
+        }
+        slot
+    }
+
+    pub(crate) fn peek_second(&self, key: Key) -> Option<Slot> {
+        peek_bucket(self.bucket_pair(key)?[1], key)
+    }
+
+    /// Asks for the line of the second bucket where the first one is full.
+    pub(crate) fn prefetch_second(&self, key: Key) {
+        if let Some([first, second]) = self.bucket_pair(key)
+            && first.iter().all(|slot| slot.load(Relaxed) != 0)
+        {
+            mapping::prefetch(second);
+        }
     }
 
     /// Looks at the slots that may be the key's, until `look` gives something.
@@ -358,10 +423,9 @@ impl Table {
         key: Key,
         mut look: impl FnMut(Slot) -> Result<Option<T>, Error>,
     ) -> Result<Option<T>, Error> {
-        let entry = &self.directory[key.directory_index()];
         'again: loop {
-            let number = entry.load(Acquire);
-            let (group, words) = self.group(number as usize)?;
+            let number = self.number(key);
+            let (group, words) = self.group(number)?;
             let version = group.version.load(Acquire);
             if version & 1 == 1 {
                 std::hint::spin_loop();
@@ -383,15 +447,14 @@ impl Table {
                 }
             }
             fence(Acquire);
-            if group.version.load(Relaxed) == version && entry.load(Relaxed) == number {
+            if group.version.load(Relaxed) == version && self.number(key) == number {
                 return Ok(None);
             }
         }
     }
 
     fn position(&self, key: Key, place: Place) -> Result<Option<(&Group, &AtomicU64)>, Error> {
-        let number = self.directory[key.directory_index()].load(Relaxed);
-        let (group, words) = self.group(number as usize)?;
+        let (group, words) = self.group(self.number(key))?;
         let slots = key.buckets().into_iter().flat_map(|b| &words[b * WAYS..(b + 1) * WAYS]);
         let mut slots = slots.filter(|slot| Slot::is_at(slot.load(Relaxed), key.tag(), place));
         Ok(slots.next().map(|slot| (group, slot)))
@@ -426,8 +489,7 @@ impl Table {
         place: Place,
         mut is_same: impl FnMut(Place) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
-        let number = self.directory[key.directory_index()].load(Relaxed) as usize;
-        let (group, words) = self.group(number)?;
+        let (group, words) = self.group(self.number(key))?;
         let slots = &words[key.buckets()[0] * WAYS..][..WAYS];
         let mut free = None;
         for slot in slots {
@@ -465,8 +527,7 @@ impl Table {
         mut is_same: impl FnMut(Place) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
         loop {
-            let number = self.directory[key.directory_index()].load(Relaxed) as usize;
-            let (group, words) = self.group(number)?;
+            let (group, words) = self.group(self.number(key))?;
             // In the first bucket if that has room, so that most coins are found at the first look.
             let mut free = None;
             for bucket in key.buckets() {
@@ -499,6 +560,7 @@ impl Table {
         }
         let (new_group, new_words) = self.segment(self.groups())?;
         let bit = 1 << (63 - splits);
+        self.deepen(splits + 1);
         group.version.fetch_add(1, Relaxed);
         fence(Release);
         let mut moved = 0;

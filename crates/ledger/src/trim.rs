@@ -8,7 +8,7 @@ use crate::log::{NO_RECORD, Record};
 use crate::shared::{Extras, Shared};
 use crate::table::{Key, Place};
 use crate::window::Entry;
-use crate::{AHEAD, Error, Ledger};
+use crate::{BATCH, Error, Ledger};
 
 impl Ledger {
     /// A number for a block on `parent`; in a full window that of the leaf with least work.
@@ -39,9 +39,9 @@ impl Ledger {
         shared.write().remove(entry);
         let (_, record) = shared.log.block(entry.record)?;
         shared.forget_created(&record)?;
-        for (_, place) in shared.log.spent(&record)? {
-            shared.spends.remove(place, entry.number);
-        }
+        let mut spends = shared.spends.writer();
+        shared.log.spent(&record)?.for_each(|(_, place)| spends.remove(place, entry.number));
+        drop(spends);
         if let Some(dropped) = &mut *shared.dropped() {
             dropped.push(entry.record);
         }
@@ -78,13 +78,13 @@ impl Ledger {
         let spent: Vec<(Key, Place)> = shared.log.spent(&record)?.collect();
         let mut beside = Extras::clone(&shared.extras.load());
         let has_extras = !beside.is_empty();
-        for (at, &(key, place)) in spent.iter().enumerate() {
-            if let Some(&(key, place)) = spent.get(at + AHEAD) {
-                shared.table.prefetch(key);
-                shared.spends.prefetch(place);
-            }
-            if !shared.table.remove(key, place)? && has_extras {
-                take_from(&mut beside, key, place);
+        let mut spends = shared.spends.writer();
+        for batch in spent.chunks(BATCH) {
+            shared.prefetch(batch, &spends);
+            for &(key, place) in batch {
+                if !shared.table.remove(key, place)? && has_extras {
+                    take_from(&mut beside, key, place);
+                }
             }
         }
         if has_extras {
@@ -104,9 +104,8 @@ impl Ledger {
         }
         shared.raise_floor();
         shared.read().forget_on_branches(entry.number);
-        for (_, place) in spent {
-            shared.spends.remove(place, entry.number);
-        }
+        spent.iter().for_each(|&(_, place)| spends.remove(place, entry.number));
+        drop(spends);
         shared.write().free_number(entry.number);
         Ok(())
     }

@@ -87,7 +87,8 @@ impl World {
     /// As [`get`](Self::get).
     pub fn get_many(&self, outpoints: &[OutPoint]) -> Result<Vec<Option<Coin>>, Error> {
         let mut coins = Vec::with_capacity(outpoints.len());
-        let looked = self.shared.look_many(&self.entry, outpoints, |_, found| {
+        let keys = self.shared.keys(outpoints);
+        let looked = self.shared.look_many(&self.entry, outpoints, &keys, |_, found| {
             coins.push(found.map(|found| found.view.coin()));
         });
         self.check_held()?;

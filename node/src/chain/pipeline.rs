@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use caesure_consensus::{BlockTotals, Coin, HeaderId, Reject, RejectClass, connect_block};
+use caesure_consensus::{BlockTotals, HeaderId, Reject, RejectClass, connect_block};
 use caesure_engine::ChainEvent;
 use caesure_ledger::{Resolved, Sums};
 use caesure_wire::Header;
@@ -14,8 +14,6 @@ use crate::pool::{Body, Fault, Job, Scripts, guarded};
 
 /// How many blocks may wait for their scripts.
 const CHECKING_MAX: usize = 64;
-/// What a coin takes besides its script.
-const COIN_OVERHEAD: usize = size_of::<Coin>() + 16;
 /// How many inputs a thread takes at a time; a transaction is not divided.
 const CHUNK_INPUTS: usize = 48;
 
@@ -110,8 +108,9 @@ impl Chain {
         let scripts = Scripts { body, prevouts: resolved.prevouts, flags: context.flags };
         let is_assumed_valid = self.is_assumed_valid(id);
         let open_parts = if is_assumed_valid { 0 } else { self.check_scripts(ticket, &scripts) };
-        let coins = scripts.prevouts.iter().flatten();
-        let coins_size = coins.map(|coin| COIN_OVERHEAD + coin.script_pubkey.len()).sum();
+        let coins = scripts.prevouts.iter().flatten().map(|coin| &coin.script_pubkey);
+        let long = coins.filter(|script| script.spilled()).map(|script| 16 + script.len());
+        let coins_size = size_of_val(&*scripts.prevouts) + long.sum::<usize>();
         self.checking_coins += coins_size;
         self.checking.push_back(Checking {
             ticket,

@@ -110,7 +110,7 @@ pub(crate) fn outpoint(n: u8) -> OutPoint {
 }
 
 pub(crate) fn coin(value: i64, height: u32) -> Coin {
-    Coin { value, height, is_coinbase: false, script_pubkey: Box::new([OP_TRUE]) }
+    Coin { value, height, is_coinbase: false, script_pubkey: [OP_TRUE][..].into() }
 }
 
 /// A chain of blocks and its coins, judged by all rules in Core's order.
