@@ -46,7 +46,7 @@ pub fn block() -> (&'static str, Vec<u8>) {
         blocks: 102,
         txs: 1_500,
         pool: 1_000,
-        profile: Profile::Legacy,
+        profile: Profile::Mixed,
         forks: 0,
         ..Options::default()
     };

@@ -31,6 +31,9 @@ use links::Links;
 
 /// What a block on its way takes besides its bytes, so that many small ones are bounded too.
 const BLOCK_OVERHEAD: usize = 1 << 10;
+/// The largest block, about.
+const BLOCK_BYTES: usize = 4 << 20;
+
 /// Where a block was read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origin {
@@ -186,7 +189,9 @@ impl Chain {
         ledger: Ledger,
         settings: &Settings,
     ) -> Self {
-        let &Settings { threads, memory, assumed_valid, .. } = settings;
+        let &Settings { threads, mut memory, assumed_valid, .. } = settings;
+        // More than this keeps no thread busier.
+        memory.in_flight = memory.in_flight.min((threads + 1) * BLOCK_BYTES);
         Self {
             checkpoint: Checkpointer::default(),
             pool: Pool::new(threads, &params, ScriptCache::new(memory.script_cache)),

@@ -4,7 +4,7 @@
 /// |---|---|---|
 /// | headers (130 bytes a header) and block index (60) | m / 4 | 256, for 1.4 million blocks |
 /// | `sort`: runs of a set that is put into key order | m / 8 | 128 |
-/// | `in_flight`: raw blocks between reading and commit | m / 32 | 32 |
+/// | `in_flight`: raw blocks between reading and commit, at most 4 MB a thread and 4 | m / 32 | 32 |
 /// | what their arenas and hashes take | m / 32 | 32 |
 /// | `coins`: those that blocks in the check of their scripts spend | m / 512 | 2 |
 /// | `script_cache` | m / 64 | 16 |

@@ -163,7 +163,7 @@ fn generated_chains_give_the_set_of_unspent_outputs_that_bitcoind_has() {
         (Profile::Utxo, 200, 300, 5_000, 3, 3),
         (Profile::Coins, 200, 3_000, 5_000, 3, 6),
         (Profile::Sig, 200, 3_000, 1_000, 4, 4),
-        (Profile::Legacy, 200, 200, 2_000, 5, 5),
+        (Profile::Legacy, 200, 20, 2_000, 5, 5),
     ];
     for (profile, blocks, txs, pool, forks, seed) in chains {
         let options = Options { blocks, txs, pool, profile, forks, seed };

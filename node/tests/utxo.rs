@@ -169,7 +169,8 @@ fn odd_chain(most: usize) -> Vec<Vec<u8>> {
 }
 
 fn generated_chain(profile: Profile, blocks: u32, seed: u64) -> Vec<Vec<u8>> {
-    let options = Options { blocks, txs: 1_000, pool: 400, profile, forks: 2, seed };
+    let txs = if profile == Profile::Legacy { 40 } else { 1_000 };
+    let options = Options { blocks, txs, pool: 400, profile, forks: 2, seed };
     let mut chain = Vec::new();
     let emit = &mut |block: &[u8]| {
         chain.push(block.to_vec());

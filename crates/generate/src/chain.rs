@@ -280,7 +280,7 @@ impl<'a> Chain<'a> {
             Profile::Sig => (rng.within(1, 3), 1),
             Profile::Utxo => return (rng.within(1, 2), rng.within(100, FAN_OUT)),
             Profile::Coins => return (rng.within(1, 3), rng.within(2, 6)),
-            Profile::Legacy => (rng.within(10, 60), 10),
+            Profile::Legacy => (rng.within(100, 1500), 10),
         };
         // About as many outputs as inputs, more of them while the pool is not full.
         let most = if have < target { inputs + more } else { inputs };

@@ -94,7 +94,7 @@ pub enum Profile {
     Coins,
     /// Single signatures in witnesses, one to three a transaction.
     Sig,
-    /// P2PKH and P2SH multisig with 10 to 60 inputs: what each signature hashes grows with them.
+    /// P2PKH and P2SH multisig with 100 to 1,500 inputs: what each signature hashes grows with them.
     Legacy,
 }
 

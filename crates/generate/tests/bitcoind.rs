@@ -68,7 +68,7 @@ fn bitcoind_imports_every_profile_to_the_same_tip() {
         (Profile::Utxo, 200, 200, 500, 2, 6),
         (Profile::Coins, 200, 9000, 9000, 2, 9),
         (Profile::Sig, 200, 5000, 1000, 2, 7),
-        (Profile::Legacy, 200, 200, 2000, 2, 8),
+        (Profile::Legacy, 200, 20, 2000, 2, 8),
     ];
     for (profile, blocks, txs, pool, forks, seed) in chains {
         let options = Options { blocks, txs, pool, profile, forks, seed };
