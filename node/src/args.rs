@@ -275,8 +275,8 @@ pub(crate) struct Run {
     /// Dials through this SOCKS5 proxy
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) proxy: Option<SocketAddr>,
-    /// Keeps about as many MiB of blocks, and releases older ones
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(550..))]
+    /// Keeps about as many MiB of blocks, 550 or more, and releases older ones
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
     pub(crate) prune: Option<u64>,
     /// Asks peers for no transactions
     #[arg(long)]

@@ -295,7 +295,7 @@ impl Chain {
     }
 
     /// Whether the ledger has the block already.
-    fn is_over(&self, id: HeaderId) -> bool {
+    pub(crate) fn is_over(&self, id: HeaderId) -> bool {
         self.ledger.holds(&self.tree.hash(id)) || self.is_below_root(id)
     }
 

@@ -173,6 +173,14 @@ fn named(method: &str, args: &[String]) -> Result<Value, String> {
                 let conversion = conversion(method, Some(places.len()), None);
                 places.push(converted(word, conversion)?);
             }
+            // An array with such a sign in it is no name.
+            Some((name, _))
+                if conversion(method, Some(places.len()), None) == Conversion::Json
+                    && conversion(method, None, Some(name)) == Conversion::Text
+                    && let Ok(value) = serde_json::from_str(word) =>
+            {
+                places.push(value);
+            }
             Some((name, value)) => {
                 let value = converted(value, conversion(method, None, Some(name)))?;
                 fields.insert(name.to_owned(), value);
@@ -209,7 +217,7 @@ fn ask(
     };
     let length = request.len();
     let head = format!(
-        "POST / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: \
+        "POST / HTTP/1.0\r\nHost: {host}\r\nContent-Type: \
          application/json\r\nAuthorization: Basic {login}\r\nContent-Length: {length}\r\n\r\n"
     );
     let talk = || {
@@ -234,25 +242,15 @@ fn ask(
             talked => break talked.map_err(|error| unreachable(&error))?,
         }
     };
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or("no response from server")?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok((status.ok_or("no response from server")?, unchunked(head, body)))
+    read_answer(&answer).ok_or_else(|| "no response from server".to_owned())
 }
 
-/// The body of an answer, which may come in pieces with their length before each.
-fn unchunked(head: &str, body: &str) -> String {
-    let is_chunked = head.to_lowercase().contains("transfer-encoding: chunked");
-    let (mut out, mut rest) = (String::new(), body);
-    while is_chunked
-        && let Some((size, after)) = rest.split_once("\r\n")
-        && let Ok(size @ 1..) = usize::from_str_radix(size.trim(), 16)
-        && let Some(piece) = after.get(..size)
-    {
-        out += piece;
-        rest = after.get(size + 2..).unwrap_or_default();
-    }
-    if is_chunked { out } else { body.to_owned() }
+/// The status and the body of an answer: all that came after its headers, since by HTTP/1.0 it ends with
+/// the connection and is not cut into pieces.
+fn read_answer(answer: &[u8]) -> Option<(u16, String)> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let status = str::from_utf8(&answer[..end]).ok()?.split(' ').nth(1)?.parse().ok()?;
+    Some((status, String::from_utf8_lossy(&answer[end + 4..]).into_owned()))
 }
 
 fn server(options: &Options, network: Network) -> Result<(String, u16), String> {
@@ -331,6 +329,22 @@ mod tests {
             named("getblock", &words(&["00", "verbosity=2", "at=3"])),
             Ok(json!({ "verbosity": 2, "at": "3", "args": ["00"] }))
         );
+        assert_eq!(
+            named("gettxoutproof", &words(&["[\"a=b\"]", "blockhash=00"])),
+            Ok(json!({ "blockhash": "00", "args": [["a=b"]] }))
+        );
+        assert_eq!(named("getblockhash", &words(&["height=7"])), Ok(json!({ "height": 7 })));
+        assert_eq!(named("getblock", &words(&["a=b"])), Ok(json!({ "a": "b" })));
+    }
+
+    #[test]
+    fn the_body_is_all_bytes_behind_the_headers() {
+        let body = "{\"a\": \"\u{e9}\u{2013}\"}";
+        let answer = format!("HTTP/1.0 500 Error\r\nContent-Length: 17\r\n\r\n{body}");
+        assert_eq!(read_answer(answer.as_bytes()), Some((500, body.to_owned())));
+        assert_eq!(read_answer(b"HTTP/1.1 200 OK\r\n\r\n"), Some((200, String::new())));
+        assert_eq!(read_answer(b"HTTP/1.1 200 OK\r\n"), None);
+        assert_eq!(read_answer(b"nothing\r\n\r\n"), None);
     }
 
     #[test]
@@ -345,10 +359,5 @@ mod tests {
         let text = "error code: -8\nerror message:\nBlock height out of range";
         assert_eq!(error_text(&error), (8, text.to_owned()));
         assert_eq!(error_text(&json!({ "code": i64::MIN })).0, i64::MAX);
-        assert_eq!(
-            unchunked("Transfer-Encoding: chunked", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
-            "abcde"
-        );
-        assert_eq!(unchunked("", "abc"), "abc");
     }
 }

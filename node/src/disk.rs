@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use caesure_blockstore::{BlockReader, BlockStore};
 use caesure_engine::{ChainEvent, ChainRequest, Input};
-use caesure_wire::{BlockHash, NetAddress};
+use caesure_wire::{Block, BlockHash, NetAddress};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::Error;
@@ -22,6 +22,8 @@ pub(crate) enum Job {
     Read { ticket: u64, hash: BlockHash },
     /// The same, for another thread.
     Find { hash: BlockHash, answer: Sender<Result<Option<Vec<u8>>, String>> },
+    /// How many transactions a block has is wanted.
+    CountTxs { hash: BlockHash, answer: Sender<Result<Option<u32>, String>> },
     /// A file of the network's folder is replaced.
     Save { file: &'static str, bytes: Vec<u8> },
     /// Go on with nothing more.
@@ -73,19 +75,35 @@ impl Disk {
             },
             Job::Find { hash, answer } => {
                 let found = match self.read(&hash).map_err(|error| error.to_string()) {
-                    Ok(None) => {
-                        let (ask, found) = bounded(1);
-                        let _ = self.writer.send(Task::Find(hash, ask));
-                        Ok(found.recv().unwrap_or_default())
-                    }
+                    Ok(None) => Ok(self.ask_writer(hash)),
                     found => found,
                 };
                 // Who asked may be gone.
                 let _ = answer.send(found);
             }
+            Job::CountTxs { hash, answer } => {
+                let counted = self.count_txs(&hash).map_err(|error| error.to_string());
+                let _ = answer.send(counted);
+            }
             Job::Save { file, bytes } => replace_file(&self.folder.join(file), &bytes)?,
         }
         Ok(true)
+    }
+
+    /// A block that the writer alone knows of.
+    fn ask_writer(&self, hash: BlockHash) -> Option<Vec<u8>> {
+        let (ask, found) = bounded(1);
+        let _ = self.writer.send(Task::Find(hash, ask));
+        found.recv().unwrap_or_default()
+    }
+
+    fn count_txs(&mut self, hash: &BlockHash) -> Result<Option<u32>, caesure_blockstore::Error> {
+        let is_known = |blocks: &BlockReader| blocks.contains(hash) || blocks.is_released(hash);
+        if is_known(&self.blocks) || self.blocks.refresh()? && is_known(&self.blocks) {
+            return self.blocks.tx_count(hash);
+        }
+        let block = self.ask_writer(*hash).and_then(|block| Block::parse(block).ok());
+        Ok(block.and_then(|block| u32::try_from(block.tx_count()).ok()))
     }
 
     /// A block that the index on the disk has, as far as is known or after another look.
@@ -133,4 +151,29 @@ pub(crate) fn address(ip: std::net::IpAddr) -> NetAddress {
 pub(crate) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     #[expect(clippy::disallowed_methods, reason = "node starts the threads")]
     thread::spawn(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_looked_up_and_one_that_is_not_known_gives_no_address() {
+        let (names, asked) = bounded(2);
+        let (tell, told) = bounded(2);
+        resolve_names(asked, move |input| tell.send(input).unwrap());
+        let look_up = |name: &str| {
+            names.send(name.to_owned()).unwrap();
+            match told.recv().unwrap() {
+                Input::Resolved { name: found, addresses } => {
+                    assert_eq!(found, name);
+                    addresses
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(look_up("127.0.0.1").contains(&NetAddress::Ipv4([127, 0, 0, 1])));
+        assert_eq!(look_up("::ffff:1.2.3.4"), [NetAddress::Ipv4([1, 2, 3, 4])]);
+        assert_eq!(look_up("no such name"), []);
+    }
 }

@@ -67,6 +67,8 @@ pub(crate) enum Error {
          or raise the hard limit (ulimit -Hn)"
     )]
     TooManyConnections { wanted: usize, needed: u64, allowed: u64 },
+    #[error("--prune {0} is too little: 550 MiB is the least that keeps what peers may ask for")]
+    PruneTarget(u64),
     #[error("the sockets of the operating system cannot be watched: {0}")]
     Poll(io::Error),
     #[error("{}: {source}", path.display())]

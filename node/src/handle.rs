@@ -117,6 +117,12 @@ impl Backend for Handle {
         found.recv().unwrap_or_else(|_| Err("the node stops".to_owned()))
     }
 
+    fn tx_count(&self, hash: &BlockHash) -> Result<Option<u32>, String> {
+        let (answer, found) = bounded(1);
+        let _ = self.jobs.send(Job::CountTxs { hash: *hash, answer });
+        found.recv().unwrap_or_else(|_| Err("the node stops".to_owned()))
+    }
+
     fn wait_for_tip(&self, last: BlockHash, timeout: Duration) -> BlockHash {
         let end = clock::instant().checked_add(timeout);
         let mut tip = self.shared.tip();

@@ -17,6 +17,23 @@ pub(crate) fn pruned_height(chain: &Chain) -> Option<u32> {
     released.map(|(height, _)| height).max()
 }
 
+/// Says which blocks the ledger needs again though their bodies were released: it was made anew from what
+/// was whole of its log. Peers are asked for them, as for any other.
+pub(crate) fn tell_missing(chain: &Chain) {
+    let reader = chain.store.reader();
+    let path = std::iter::successors(Some(chain.tree.best()), |id| chain.tree.parent(*id));
+    let missing = path.take_while(|id| !chain.is_over(*id));
+    let missing = missing.filter(|id| reader.is_released(&chain.tree.hash(*id)));
+    let heights: Vec<u32> = missing.map(|id| chain.tree.height(id)).collect();
+    if let Some(first) = heights.last() {
+        eprintln!(
+            "the ledger needs {} blocks, the first at height {first}, that were released since (--prune): peers \
+             are asked for them again",
+            heights.len()
+        );
+    }
+}
+
 /// Where the stored bodies have more than `target` bytes, releases the oldest until they have a little
 /// less, but none of the last 288 blocks or of the ledger's horizon. Returns the height of the highest one
 /// that was released, if any was. Core: `FindFilesToPrune`, on blocks in place of files.

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use caesure_consensus::{HeaderId, HeaderTree, Params};
+use caesure_consensus::{HeaderId, HeaderTree, Network, Params};
 use caesure_engine::{ChainEvent, EngineOptions, Input, Runner};
 use caesure_http::{About, Cookie, ServeOptions, Stop, User, serve};
 use caesure_ledger::Worlds;
@@ -22,6 +22,7 @@ use crate::disk::{Disk, Job, resolve_names, spawn};
 use crate::handle::{Handle, Shared};
 use crate::node::{News, Node, Queues};
 use crate::opening::{Access, Settings, open_chain};
+use crate::prune::tell_missing;
 use crate::reactor::{Reactor, allow_descriptors};
 use crate::validator::{Task, Validator};
 use crate::{Error, Outcome, base, record};
@@ -34,6 +35,8 @@ const OTHER_FILES: u64 = 192;
 const ACCEPTED_BEYOND: usize = 32;
 /// How long a proxy may take to answer at the start.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
+/// With less, blocks would go that peers may ask for. Core: `MIN_DISK_SPACE_FOR_BLOCK_FILES`.
+const MIN_PRUNE_MIB: u64 = 550;
 /// The service bit of those who have all blocks.
 const NODE_NETWORK: u64 = 1;
 /// Service bits. Core: `NODE_NETWORK`, `NODE_WITNESS`, `NODE_NETWORK_LIMITED`.
@@ -51,6 +54,11 @@ struct Start {
 pub(crate) fn run(common: &Common, run: &Run) -> Result<Outcome, Error> {
     let folder = base::network_folder(common.base.as_deref(), common.network())?;
     let params = run.params(common);
+    if let Some(mib) =
+        run.prune.filter(|mib| *mib < MIN_PRUNE_MIB && params.network != Network::Regtest)
+    {
+        return Err(Error::PruneTarget(mib));
+    }
     raise_descriptor_limit(run)?;
     let mut reactor = Reactor::new(run.incoming + ACCEPTED_BEYOND).map_err(Error::Poll)?;
     let listen = listen(&mut reactor, run, params.default_port)?;
@@ -65,6 +73,7 @@ pub(crate) fn run(common: &Common, run: &Run) -> Result<Outcome, Error> {
     }
     let chain = open_chain(&folder, params.clone(), Access::Write, &settings)?;
     let mut validator = Validator::new(chain, &folder)?;
+    tell_missing(&validator.chain);
     validator.prune_target = run.prune.map(|mib| mib << 20);
     let chain = &validator.chain;
     let start = Start {
@@ -258,6 +267,7 @@ fn about(run: &Run, folder: &Path, options: &EngineOptions, shared: &Shared) -> 
         started: shared.now().mono,
         user_agent: options.network.user_agent.clone(),
         version: VERSION,
+        is_pruned: options.sync.pruned,
         prune_target: run.prune.map(|mib| mib << 20),
         relays_txs: !run.blocksonly,
         proxy: options.network.proxy.clone(),

@@ -2,6 +2,12 @@
 
 #[path = "support/bitcoind.rs"]
 mod bitcoind;
+#[path = "network/live.rs"]
+mod live;
+#[path = "network/proxy.rs"]
+mod proxy;
+#[path = "network/prune.rs"]
+mod prune;
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -305,6 +311,33 @@ fn two_nodes_agree_and_one_goes_on_after_kill_9() {
     first.wait_tip(&last(&fork));
     let sets = [&first, &second].map(|node| node.get("gettxoutsetinfo", &json!([])));
     assert_eq!(set_hash(&sets[0]), set_hash(&sets[1]));
+}
+
+#[test]
+fn a_node_is_added_by_the_transport_that_the_user_names() {
+    let [first, second, old] =
+        [Node::start(&[]), Node::start(&[]), Node::start(&["--v2transport=0".to_owned()])];
+    let address = format!("127.0.0.1:{}", first.port);
+    for (v2, expected) in [(json!(false), "v1"), (Value::Null, "v2"), (json!(true), "v2")] {
+        second.get("addnode", &json!([address, "add", v2]));
+        for _ in 0..TRIES {
+            if transports(&second) == [expected] {
+                break;
+            }
+            sleep(WAIT);
+        }
+        assert_eq!(transports(&second), [expected], "{v2}");
+        second.get("addnode", &json!([address, "remove"]));
+        second.get("disconnectnode", &json!([address]));
+    }
+    let text = "Error: v2transport requested but not enabled (see -v2transport)";
+    let error = json!({ "code": -8, "message": text });
+    for what in ["add", "onetry", "remove"] {
+        assert_eq!(old.call("addnode", &json!([address, what, true])), Err(error.clone()));
+    }
+    if let Some((core, _)) = listening_bitcoind("transports", &["-v2transport=0"]) {
+        assert_eq!(core.call("addnode", &json!([address, "add", true])), Err(error));
+    }
 }
 
 /// A full node of bcoin: its port, whom it dials, how many blocks it finds first. It prints its tip.

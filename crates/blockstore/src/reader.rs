@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use caesure_wire::{BlockHash, Header};
 
 use crate::index::{Index, Slot};
-use crate::record::{Form, HEAD_SIZE, PREFIX_SIZE, Prefix, RELEASED, check_block, is_released};
+use crate::record::{
+    Form, HEAD_SIZE, PREFIX_SIZE, Prefix, RELEASED_SIZE, check_block, is_released, tx_count,
+};
 use crate::{Entry, Error, Fault, Magic, RecordReader};
 
 /// Reads a store, also while another process writes to it. Writes nothing and creates nothing.
@@ -185,10 +187,24 @@ impl BlockReader {
     }
 
     fn is_marked(&self, slot: &Slot) -> Result<bool, Error> {
-        let mut block = [0; Header::SIZE + RELEASED.len()];
-        let block = &mut block[..(Header::SIZE + RELEASED.len()).min(slot.size() as usize)];
-        self.read_exact(block, slot.position + PREFIX_SIZE as u64)?;
-        Ok(is_released(block))
+        Ok(is_released(&self.read_start(slot)?))
+    }
+
+    pub(crate) fn read_start(&self, slot: &Slot) -> Result<Vec<u8>, Error> {
+        let mut block = vec![0; RELEASED_SIZE.min(slot.size() as usize)];
+        self.read_exact(&mut block, slot.position + PREFIX_SIZE as u64)?;
+        Ok(block)
+    }
+
+    /// Returns how many transactions a block has, also when its body was released; none for one that
+    /// was released by a version that did not write it down. Reads 96 bytes, and checks the header alone.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], [`Error::Damaged`], or when the file cannot be read.
+    pub fn tx_count(&self, hash: &BlockHash) -> Result<Option<u32>, Error> {
+        let slot = self.index.find(hash).ok_or(Error::Unknown(*hash))?;
+        self.check_head(slot)?;
+        Ok(tx_count(&self.read_start(slot)?))
     }
 
     pub(crate) fn verify_slot(&self, slot: &Slot) -> Result<Vec<u8>, Error> {

@@ -1,6 +1,6 @@
 use byteorder::{ByteOrder, LittleEndian};
 use caesure_hash::sha256d;
-use caesure_wire::{Block, Header};
+use caesure_wire::{Block, Header, Reader};
 
 use crate::{Fault, Magic};
 
@@ -14,8 +14,21 @@ pub(crate) const MIN_BLOCK_SIZE: usize = Header::SIZE + 1;
 pub(crate) const MAX_BLOCK_SIZE: usize = 4_000_000;
 
 /// What stands after the header of a block whose body was released: no block begins with no
-/// transactions, and neither does one that a crash left as zeros begin so. Zeros follow.
-pub(crate) const RELEASED: [u8; 16] = *b"\0\0\0\0released\0\0\0\0";
+/// transactions, and neither does one that a crash left as zeros begin so. Four bytes say how many
+/// transactions there were; zeros follow.
+pub(crate) const RELEASED: [u8; 12] = *b"\0\0\0\0released";
+/// A header, the mark and the count.
+pub(crate) const RELEASED_SIZE: usize = Header::SIZE + RELEASED.len() + 4;
+
+/// Returns how many transactions a block says that it has, or said before it was released; none where
+/// that is not known. Its first [`RELEASED_SIZE`] bytes are enough.
+pub(crate) fn tx_count(block: &[u8]) -> Option<u32> {
+    let body = block.get(Header::SIZE..)?;
+    match body.strip_prefix(&RELEASED) {
+        Some(rest) => Some(u32::from_le_bytes(*rest.first_chunk()?)).filter(|count| *count != 0),
+        None => u32::try_from(Reader::new(body).compact_size().ok()?).ok(),
+    }
+}
 
 /// Whether these are the header, which meets its own target, and what is left of a block whose body
 /// was released.

@@ -8,7 +8,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::index::{Index, Slot};
 use crate::reader::{BlockReader, entry_of};
-use crate::record::{HEAD_SIZE, PREFIX_SIZE, Prefix, RELEASED};
+use crate::record::{HEAD_SIZE, PREFIX_SIZE, Prefix, RELEASED, RELEASED_SIZE, tx_count};
 use crate::{Entry, Error, Fault, Record, RecordReader};
 
 /// How many records a scan indexes before it writes their entries.
@@ -193,13 +193,15 @@ impl BlockStore {
             punched.map_err(|error| Error::io(&self.reader.blocks_path)(error.into()))
         };
         punch(self.end, 1)?;
-        let (path, marked) = (&self.reader.blocks_path, (Header::SIZE + RELEASED.len()) as u64);
+        let (path, marked) = (&self.reader.blocks_path, RELEASED_SIZE as u64);
         let is_stored = |hash: &&BlockHash| self.contains(hash);
         let slots = hashes.iter().filter(is_stored).filter_map(|hash| self.reader.index.find(hash));
         let slots: Vec<Slot> = slots.filter(|slot| marked <= slot.size().into()).copied().collect();
         for slot in &slots {
             let at = slot.position + HEAD_SIZE as u64;
-            self.blocks.write_all_at(&RELEASED, at).map_err(Error::io(path))?;
+            let count = tx_count(&self.read_start(slot)?).unwrap_or(0).to_le_bytes();
+            let mark = [&RELEASED[..], &count].concat();
+            self.blocks.write_all_at(&mark, at).map_err(Error::io(path))?;
         }
         self.blocks.sync_data().map_err(Error::io(path))?;
         let mut bytes = 0;

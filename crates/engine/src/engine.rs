@@ -53,6 +53,8 @@ impl Engine {
         let mut engine =
             Self { network, sync, outputs: VecDeque::new(), submitted: BTreeMap::new() };
         engine.tell_tip();
+        // What was noticed of the saved files is said before anything happens.
+        engine.settle(now);
         engine
     }
 
@@ -249,7 +251,7 @@ impl Engine {
     fn command(&mut self, id: u64, command: Command, now: Now) -> Result<bool, CommandError> {
         let network = &mut self.network;
         match command {
-            Command::AddNode(endpoint) => network.add_node(endpoint)?,
+            Command::AddNode { endpoint, v2 } => network.add_node(endpoint, v2)?,
             Command::RemoveNode(endpoint) => network.remove_node(&endpoint)?,
             Command::Connect { endpoint, kind, v2 } => {
                 network.connect(endpoint, kind, v2)?;

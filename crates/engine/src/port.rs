@@ -186,7 +186,12 @@ pub enum ChainEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Keep a connection to a node (`addnode add`).
-    AddNode(Endpoint),
+    AddNode {
+        /// The node.
+        endpoint: Endpoint,
+        /// Whether the v2 transport is tried; as the options say where none.
+        v2: Option<bool>,
+    },
     /// No longer keep it (`addnode remove`).
     RemoveNode(Endpoint),
     /// Connect once; of a kind, and by v2 or v1 (`addnode onetry`, `addconnection`).

@@ -327,7 +327,7 @@ variants! { ChainEvent:
 }
 
 variants! { Command:
-    0 AddNode(endpoint); 1 RemoveNode(endpoint); 2 Connect { endpoint, kind, v2 };
+    0 AddNode { endpoint, v2 }; 1 RemoveNode(endpoint); 2 Connect { endpoint, kind, v2 };
     3 DisconnectPeer(peer); 4 DisconnectAddress(endpoint); 5 Ban { address, prefix, until };
     6 Unban { address, prefix }; 7 ClearBans; 8 SetActive(is_active); 9 SubmitBlock(bytes);
     10 SubmitHeader(header); 11 GetBlockFromPeer { hash, peer }; 12 Precious(hash);
@@ -427,7 +427,7 @@ mod tests {
         for endpoint in endpoints() {
             let address = endpoint.address.clone();
             commands.extend([
-                Command::AddNode(endpoint.clone()),
+                Command::AddNode { endpoint: endpoint.clone(), v2: Some(false) },
                 Command::RemoveNode(endpoint.clone()),
                 Command::DisconnectAddress(endpoint.clone()),
                 Command::AddAddress { endpoint, tried: true },

@@ -31,6 +31,13 @@ pub trait Backend: Send + Sync {
     /// When the file cannot be read or is damaged, in words for the user.
     fn read_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, String>;
 
+    /// Returns how many transactions a stored block has, or had before it was pruned; none when it was
+    /// never stored, or that is not known.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged, in words for the user.
+    fn tx_count(&self, hash: &BlockHash) -> Result<Option<u32>, String>;
+
     /// Waits until the active tip is another than `last`, the time is over, or the node stops, and
     /// returns the tip.
     fn wait_for_tip(&self, last: BlockHash, timeout: Duration) -> BlockHash;
@@ -67,7 +74,9 @@ pub struct About {
     pub user_agent: String,
     /// The number that stands for its version in `getnetworkinfo`.
     pub version: u32,
-    /// How many bytes of blocks are kept, if they are pruned.
+    /// Whether blocks are pruned, or were once.
+    pub is_pruned: bool,
+    /// How many bytes of blocks are kept, if more are pruned.
     pub prune_target: Option<u64>,
     /// Whether peers are asked for transactions (`localrelay`).
     pub relays_txs: bool,

@@ -13,6 +13,7 @@ use caesure_text::hex;
 use caesure_wire::{Block, BlockHash, Header, OutPoint, Txid};
 use serde_json::{Value, json};
 
+use crate::About;
 use crate::call::{Call, hash, not_found, unreadable};
 use crate::error::{Answer, RpcError, code, fail, fail_if};
 use crate::json::{Object, Spent, amount, object, real, script_json, tx_json};
@@ -52,7 +53,7 @@ impl Place {
     }
 
     /// Core: `blockheaderToJSON`.
-    fn to_json(&self, tx_count: usize) -> Object {
+    fn to_json(&self, tx_count: u32) -> Object {
         let Header { version, merkle_root, time, bits, nonce, prev_block } = self.header;
         object(json!({
             "hash": self.hash.to_string(),
@@ -180,10 +181,7 @@ pub(crate) fn getblockheader(call: &mut Call<'_>) -> Answer {
     if !call.flag_or(1, true)? {
         return Ok(hex::encode(&place.header.to_bytes()).into());
     }
-    let bytes = call.backend.read_block(&hash).map_err(unreadable)?;
-    let count = bytes.and_then(|bytes| {
-        caesure_wire::Reader::new(bytes.get(Header::SIZE..)?).compact_size().ok()
-    });
+    let count = call.backend.tx_count(&hash).map_err(unreadable)?;
     Ok(place.to_json(count.unwrap_or(0)).into())
 }
 
@@ -210,7 +208,7 @@ pub(crate) fn getblock(call: &mut Call<'_>) -> Answer {
         });
         txs.collect()
     };
-    let mut fields = place.to_json(block.tx_count());
+    let mut fields = place.to_json(u32::try_from(block.tx_count()).unwrap_or(u32::MAX));
     fields.extend(object(json!({
         "strippedsize": block.stripped_size(),
         "size": block.bytes().len(),
@@ -249,7 +247,7 @@ pub(crate) fn getblockchaininfo(call: &mut Call<'_>) -> Answer {
         (best, sync.is_initial_download(), sync.pruned_height(), now.unix)
     })?;
     let bits = tip.header.bits;
-    let prune_target = call.backend.about().prune_target;
+    let About { is_pruned, prune_target, .. } = *call.backend.about();
     let fields = object(json!({
         "chain": chain_name(params.network),
         "blocks": tip.height,
@@ -264,9 +262,9 @@ pub(crate) fn getblockchaininfo(call: &mut Call<'_>) -> Answer {
         "initialblockdownload": is_initial,
         "chainwork": tip.work.to_string(),
         "size_on_disk": call.backend.disk_use(),
-        "pruned": prune_target.is_some(),
-        "pruneheight": prune_target.map(|_| pruned.map_or(0, |height| height + 1)),
-        "automatic_pruning": prune_target.map(|_| true),
+        "pruned": is_pruned,
+        "pruneheight": is_pruned.then(|| pruned.map_or(0, |height| height + 1)),
+        "automatic_pruning": is_pruned.then_some(prune_target.is_some()),
         "prune_target_size": prune_target,
         "signet_challenge": params.signet_challenge.as_deref().map(hex::encode),
         "warnings": [],

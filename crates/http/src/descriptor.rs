@@ -107,7 +107,13 @@ pub(crate) fn parse(text: &str, prefixes: &AddressPrefixes) -> Result<Vec<u8>, S
     if let Some(address) = inside("addr") {
         parse_address(address, prefixes).map_err(|_| "Address is not valid".into())
     } else if let Some(digits) = inside("raw") {
-        hex::decode(digits).map_err(|_| "Raw script is not hex".into())
+        let script = hex::decode(digits).ok().filter(|script| !script.is_empty());
+        script.ok_or_else(|| "Raw script is not hex".into())
+    } else if let Some(inner) = inside("sh").or_else(|| inside("wsh"))
+        && let Some(name) =
+            ["addr", "raw"].iter().find(|name| inner.starts_with(&format!("{name}(")))
+    {
+        Err(format!("Can only have {name}() at top level"))
     } else {
         Err(format!("'{body}' is not a valid descriptor function"))
     }

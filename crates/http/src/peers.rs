@@ -26,13 +26,16 @@ const BAN_TIME: u64 = 24 * 60 * 60;
 /// `DEFAULT_INCREMENTAL_RELAY_FEE`.
 const RELAY_FEE: i64 = 100;
 
+/// The service bit of those who speak the encrypted transport.
+const P2P_V2: u32 = 11;
+
 const SERVICES: [(u32, &str); 6] = [
     (0, "NETWORK"),
     (2, "BLOOM"),
     (3, "WITNESS"),
     (6, "COMPACT_FILTERS"),
     (10, "NETWORK_LIMITED"),
-    (11, "P2P_V2"),
+    (P2P_V2, "P2P_V2"),
 ];
 
 pub(crate) fn getconnectioncount(call: &mut Call<'_>) -> Answer {
@@ -208,12 +211,18 @@ pub(crate) fn addnode(call: &mut Call<'_>) -> Answer {
     if !["add", "remove", "onetry"].contains(&what) {
         return call.misused();
     }
+    let v2 = call.arg(2).as_bool();
+    let has_v2 = call.look(|engine, _| engine.network().services() >> P2P_V2 & 1 == 1)?;
+    let text = "Error: v2transport requested but not enabled (see -v2transport)";
+    fail_if(v2 == Some(true) && !has_v2, code::INVALID_PARAMETER, text)?;
     let endpoint = endpoint(call, call.text(0)?)?;
     match what {
-        "add" => call.command(Command::AddNode(endpoint), code::CLIENT_NODE_ALREADY_ADDED),
+        "add" => {
+            let add = Command::AddNode { endpoint, v2 };
+            call.command(add, code::CLIENT_NODE_ALREADY_ADDED)
+        }
         "remove" => call.command(Command::RemoveNode(endpoint), code::CLIENT_NODE_NOT_ADDED),
         _ => {
-            let v2 = call.arg(2).as_bool();
             let kind = ConnectionKind::Manual;
             // Whether it comes about shows itself later.
             let _ = call.backend.command(Command::Connect { endpoint, kind, v2 });

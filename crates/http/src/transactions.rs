@@ -9,7 +9,7 @@ use caesure_script::{
     AddressPrefixes, Instructions, MAX_ITEM_SIZE, MAX_SCRIPT_SIZE, ScriptType, address, classify,
     is_unspendable, multisig_keys, parse_address,
 };
-use caesure_text::{TextError, base58, bech32, hex};
+use caesure_text::{base58, bech32, hex};
 use caesure_wire::{Header, OutPoint, Reader, Transaction, TxIn, TxOut, Txid};
 use serde_json::{Value, json};
 
@@ -277,8 +277,7 @@ pub(crate) fn validateaddress(call: &mut Call<'_>) -> Answer {
     Ok(fields.into())
 }
 
-/// What is wrong with an address, in Core's words, and where. Wrong characters of a sound form are
-/// not looked for, as Core's `LocateErrors` does.
+/// What is wrong with an address, in Core's words, and where. Core: `DecodeDestination`.
 fn address_error(text: &str, params: &Params) -> (String, Vec<usize>) {
     let prefixes = &params.address_prefixes;
     let start = text.as_bytes().get(..prefixes.hrp.len());
@@ -301,15 +300,10 @@ fn address_error(text: &str, params: &Params) -> (String, Vec<usize>) {
         Ok((hrp, values, variant)) => {
             (program_error(&hrp, &values, variant, prefixes.hrp), Vec::new())
         }
-        Err(TextError::Checksum) => ("Invalid Bech32 checksum".into(), Vec::new()),
-        Err(TextError::InvalidCharacter { at, .. } | TextError::MixedCase { at, .. }) => {
-            ("Invalid character or mixed case".into(), vec![at])
+        Err(_) => {
+            let (error, places) = bech32::locate_errors(text);
+            (error.into(), places)
         }
-        Err(_) if 90 < text.len() => ("Bech32 string too long".into(), (90..text.len()).collect()),
-        Err(_) => match text.rfind('1') {
-            None => ("Missing separator".into(), Vec::new()),
-            Some(at) => ("Invalid separator position".into(), vec![at]),
-        },
     }
 }
 

@@ -67,7 +67,8 @@ pub enum Message {
     Ping(Option<u64>),
     /// Answers a ping: its eight bytes, or fewer from who knows no better.
     Pong(Vec<u8>),
-    /// `mempool`, `filterload`, `filteradd` or `filterclear`: who sends it is disconnected.
+    /// `mempool`, `filterload`, `filteradd` or `filterclear`, or what asks for compact filters
+    /// (`getcfilters`, `getcfheaders`, `getcfcheckpt`): who sends it is disconnected.
     Bloom(&'static str),
     /// Another message: its name, as it stands in the header without the zeros.
     Unknown(String),

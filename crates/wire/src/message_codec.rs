@@ -28,6 +28,9 @@ const FEATURE_ID_SIZES: core::ops::RangeInclusive<usize> = 4..=80;
 const MAX_FEATURE_DATA_SIZE: usize = 512;
 /// Those that ask for bloom filters, or for what no node without them answers.
 const BLOOM: [&str; 4] = ["mempool", "filterload", "filteradd", "filterclear"];
+/// Those that ask for compact filters, and how many bytes they have at least. Spec: BIP-0157.
+const FILTERS: [(&str, usize); 3] =
+    [("getcfilters", 37), ("getcfheaders", 37), ("getcfcheckpt", 33)];
 
 impl Message {
     /// Returns the command: the message's name on the wire.
@@ -171,10 +174,14 @@ impl Message {
             "ping" if payload.is_empty() => Self::Ping(None),
             "ping" => Self::Ping(Some(reader.u64()?)),
             "pong" => Self::Pong(payload[..payload.len().min(8)].to_vec()),
-            _ => match BLOOM.into_iter().find(|&name| name == command) {
-                Some(name) => Self::Bloom(name),
-                None => Self::Unknown(String::from(command)),
-            },
+            _ => {
+                let filters = FILTERS.into_iter().filter(|(_, size)| *size <= payload.len());
+                let mut names = BLOOM.into_iter().chain(filters.map(|(name, _)| name));
+                match names.find(|&name| name == command) {
+                    Some(name) => Self::Bloom(name),
+                    None => Self::Unknown(String::from(command)),
+                }
+            }
         })
     }
 }

@@ -116,10 +116,23 @@ impl Machine {
         events
     }
 
+    fn chain(&self) -> &crate::chain::Chain {
+        &self.validator.as_ref().expect("the process runs").chain
+    }
+
+    /// The block that the ledger is at.
+    pub(super) fn tip(&self) -> BlockHash {
+        self.chain().ledger.tip().info().hash
+    }
+
+    /// All blocks that are stored.
+    pub(super) fn stored(&self) -> Vec<BlockHash> {
+        self.chain().store.reader().bodies().map(|(hash, _)| hash).collect()
+    }
+
     /// The hash of the set after a block.
     pub(super) fn set_hash(&self, block: &BlockHash) -> [u8; 32] {
-        let validator = self.validator.as_ref().expect("the process runs");
-        let world = validator.chain.ledger.world(block).expect("a new tip has a world");
+        let world = self.chain().ledger.world(block).expect("a new tip has a world");
         world.hash_serialized_3().expect("the set can be read")
     }
 

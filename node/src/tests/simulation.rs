@@ -13,7 +13,8 @@ use caesure_engine::{ChainEvent, ChainRequest, Command, Effect, Engine, Input, O
 use caesure_generate::{coinbase, mine_block};
 use caesure_p2p::{Now, PeerId, Random};
 use caesure_wire::{
-    BlockHash, Endpoint, FrameHeader, Message, NetAddress, OutPoint, Transaction, TxIn, TxOut,
+    BlockHash, Endpoint, FrameHeader, Header, Message, NetAddress, OutPoint, Transaction, TxIn,
+    TxOut,
 };
 
 use super::machine::Machine;
@@ -25,6 +26,10 @@ pub(super) const START: u64 = 1_700_000_000;
 const TRUNK: u32 = 105;
 /// The kernel takes as many bytes for a connection, each way.
 const SOCKET_BUFFER: usize = 256 << 10;
+/// How long a peer has for a block, and half as long for each other that is asked for some.
+const BLOCK_DEADLINE: Duration = Duration::from_secs(600);
+/// Until it is noticed.
+const GRACE: Duration = Duration::from_secs(10);
 /// What may wait for a peer and from it, and a message more each way.
 const MEMORY_A_PEER: usize = 16 << 20;
 
@@ -69,8 +74,11 @@ struct Host {
     ends: BTreeMap<PeerId, End>,
     saved: BTreeMap<&'static str, Vec<u8>>,
     has_stored: BTreeSet<BlockHash>,
-    /// Blocks that were asked for, of whom, and when.
-    asked: BTreeMap<BlockHash, BTreeMap<PeerId, Duration>>,
+    /// Valid blocks that are stored with all their ancestors, and valid ones that wait for some.
+    complete: BTreeSet<BlockHash>,
+    loose: BTreeSet<BlockHash>,
+    /// Blocks that were asked for and did not come, of whom, and when.
+    asked: BTreeMap<BlockHash, (PeerId, Duration)>,
     chain_free_at: Duration,
     tip: Option<BlockHash>,
 }
@@ -152,6 +160,8 @@ impl Simulation {
                 ends: BTreeMap::new(),
                 saved: BTreeMap::new(),
                 has_stored: BTreeSet::new(),
+                complete: BTreeSet::new(),
+                loose: BTreeSet::new(),
                 asked: BTreeMap::new(),
                 chain_free_at: Duration::ZERO,
                 tip: None,
@@ -222,6 +232,7 @@ impl Simulation {
         for host in honest {
             let Some(engine) = &host.engine else { return false };
             tips.insert(engine.sync().tree().hash(engine.sync().tip()));
+            tips.insert(host.machine.tip());
             let valid = host.has_stored.iter().filter(|hash| self.model.is_valid(hash));
             let heights = valid.filter_map(|hash| self.model.get(hash)).map(|known| known.height);
             highest = highest.max(heights.max().unwrap_or(0));
@@ -313,7 +324,10 @@ impl Simulation {
     /// Tells an engine something, and does what it wants done.
     fn feed(&mut self, host: usize, input: Input) {
         let now = self.now();
-        let Some(engine) = &mut self.hosts[host].engine else { return };
+        let Host { engine: Some(engine), asked, .. } = &mut self.hosts[host] else { return };
+        if let Input::Closed { peer } = input {
+            asked.retain(|_, (of, _)| *of != peer);
+        }
         engine.handle(input, now);
         self.turn(host);
         self.deliver(host);
@@ -347,7 +361,10 @@ impl Simulation {
             let written = Input::Written { peer: other_peer, bytes: bytes.len() };
             self.after(other, Duration::ZERO, Happening::Input(written));
             let now = self.now();
-            let engine = self.hosts[host].engine.as_mut().expect("it is there");
+            let came = blocks_in(&bytes, self.params.magic);
+            let target = &mut self.hosts[host];
+            target.asked.retain(|hash, (of, _)| *of != peer || !came.contains(hash));
+            let engine = target.engine.as_mut().expect("it is there");
             engine.handle(Input::Received { peer, bytes }, now);
             self.turn(host);
         }
@@ -366,9 +383,7 @@ impl Simulation {
             Output::Network(Effect::Dial { peer, endpoint }) => self.dial(host, peer, &endpoint),
             Output::Network(Effect::Send { peer, bytes }) => self.send(host, peer, bytes),
             Output::Network(Effect::Close(peer)) => {
-                self.hosts[host].asked.values_mut().for_each(|asked| {
-                    asked.remove(&peer);
-                });
+                self.hosts[host].asked.retain(|_, (of, _)| *of != peer);
                 if let Some(end) = self.hosts[host].ends.remove(&peer) {
                     let wait =
                         (end.free_at.max(self.time) - self.time) + self.latency(host, end.other.0);
@@ -456,13 +471,16 @@ impl Simulation {
         self.after(other, wait, Happening::Arrive { peer: other_peer, bytes });
     }
 
-    /// No block is asked of two peers at once, within a minute; but of three while it may be compact.
+    /// No whole block is asked for twice before it came, or who was asked is gone: that is what the
+    /// deadline of a request leads to.
     fn note_asked(&mut self, host: usize, peer: PeerId, asked: &[BlockHash]) {
         for hash in asked {
-            let of = self.hosts[host].asked.entry(*hash).or_default();
-            of.insert(peer, self.time);
-            let young = of.values().filter(|at| self.time < **at + Duration::from_secs(2)).count();
-            assert!(young <= 3, "{hash} is asked of {young} peers at once, at {:?}", self.time);
+            let before = self.hosts[host].asked.insert(*hash, (peer, self.time));
+            let now = self.time;
+            assert_eq!(
+                before, None,
+                "host {host} asks {peer} for {hash} at {now:?}, and asked before"
+            );
         }
     }
 
@@ -476,6 +494,35 @@ impl Simulation {
             self.learn(host, &event);
             self.after(host, Duration::from_micros(10), Happening::Input(Input::Chain(event)));
         }
+        if self.hosts[host].engine.is_some() {
+            self.check_tip(host);
+        }
+    }
+
+    /// Of all valid blocks that are stored with their ancestors none has more work than the tip. The
+    /// caller has let the validator do all that it could.
+    fn check_tip(&self, host: usize) {
+        let Host { machine, complete, .. } = &self.hosts[host];
+        let tip = self.model.get(&machine.tip()).expect("the tip was made here").height;
+        let height = |hash: &BlockHash| self.model.get(hash).map(|known| known.height);
+        let best = complete.iter().filter_map(height).max().unwrap_or(0);
+        assert!(best <= tip, "host {host} is at {tip} and has a valid block at {best}");
+    }
+
+    fn note_stored(&mut self, host: usize, hash: BlockHash) {
+        let Host { complete, loose, .. } = &mut self.hosts[host];
+        if self.model.is_valid(&hash) {
+            loose.insert(hash);
+        }
+        let parent_of = |hash: &BlockHash| self.model.get(hash).map(|known| known.parent);
+        let is_ready = |complete: &BTreeSet<BlockHash>, hash: &BlockHash| {
+            parent_of(hash)
+                .is_some_and(|it| it == self.params.genesis_hash || complete.contains(&it))
+        };
+        while let Some(next) = loose.iter().copied().find(|hash| is_ready(complete, hash)) {
+            loose.remove(&next);
+            complete.insert(next);
+        }
     }
 
     /// Compares what a validator says with the model.
@@ -484,13 +531,13 @@ impl Simulation {
             ChainEvent::Stored { hash } => {
                 self.hosts[host].has_stored.insert(*hash);
                 self.hosts[host].asked.remove(hash);
+                self.note_stored(host, *hash);
             }
             ChainEvent::Connected { hash } => {
                 self.blocks_connected += 1;
                 assert!(self.model.is_valid(hash), "{hash} is not valid and was connected");
             }
             ChainEvent::Refused { hash, class, .. } => {
-                self.hosts[host].asked.remove(hash);
                 let is_mutated = *class == RejectClass::Mutated;
                 let is_valid = self.model.is_valid(hash);
                 assert!(!is_valid || is_mutated, "{hash} is valid and was refused: {event:?}");
@@ -512,6 +559,11 @@ impl Simulation {
         let host = &self.hosts[host];
         let engine = host.engine.as_ref().expect("the caller looked");
         assert!(engine.sync().pending_bytes() < 80 << 20, "blocks wait in bounded memory");
+        let peers = u32::try_from(host.ends.len()).expect("a few");
+        let deadline = BLOCK_DEADLINE * (2 + peers) / 2;
+        let is_late = |(_, at): &(PeerId, Duration)| deadline + GRACE < self.time - *at;
+        let late = host.asked.iter().find(|(_, asked)| is_late(asked));
+        assert_eq!(late, None, "at {:?} it should have been given up", self.time);
         if self.steps.is_multiple_of(256) {
             for peer in engine.network().peers() {
                 let memory = engine.network().memory(peer.id);
@@ -545,6 +597,15 @@ impl Simulation {
         state.chain_free_at = self.time;
         let engine = state.machine.start(&state.endpoint, connect, &state.saved, seed, now);
         state.engine = Some(engine);
+        (state.complete, state.loose) = Default::default();
+        for hash in state.machine.stored() {
+            self.note_stored(host, hash);
+        }
+        // What the crash left is a set of the model, too.
+        let tip = self.hosts[host].machine.tip();
+        let ours = self.hosts[host].machine.set_hash(&tip);
+        assert_eq!(ours, self.model.hash_serialized_3(&tip), "the set after {tip}, at a start");
+        self.check_tip(host);
         self.turn(host);
     }
 
@@ -647,6 +708,19 @@ fn frame(bytes: &[u8], magic: [u8; 4]) -> Option<(String, Vec<u8>, usize)> {
     let size = usize::try_from(header.length).expect("32 bits fit");
     let name = header.command().expect("the engine sends names").to_owned();
     Some((name, rest.get(..size)?.to_vec(), FrameHeader::SIZE + size))
+}
+
+/// The blocks among whole messages, whatever their bodies are.
+fn blocks_in(mut bytes: &[u8], magic: [u8; 4]) -> Vec<BlockHash> {
+    let mut hashes = Vec::new();
+    while let Some((name, payload, size)) = frame(bytes, magic) {
+        if name == "block" {
+            let header = payload.first_chunk().expect("a block has a header");
+            hashes.push(Header::from_bytes(header).hash());
+        }
+        bytes = &bytes[size..];
+    }
+    hashes
 }
 
 fn spend(prevout: OutPoint) -> Transaction {

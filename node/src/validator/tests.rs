@@ -216,6 +216,25 @@ fn mutated_bodies_leave_the_file_as_it_is_and_the_true_block_is_then_accepted() 
 }
 
 #[test]
+fn a_block_that_was_marked_is_invalid_when_its_header_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = made(1, &params().genesis_block(), 1, false);
+    let second = made(2, &first, 1, false);
+    fs::write(folder.path().join(INVALID), format!("{}\n\n", hash(&first))).unwrap();
+    let mut validator = open(&folder);
+    validator.ask_headers(&[first.clone(), second]);
+    validator.ask(&first);
+    let events = validator.events();
+    let reasons: Vec<&str> = refusals(&events).iter().map(|it| it.1).collect();
+    assert_eq!(reasons, ["bad-prevblk", "duplicate-invalid"]);
+    assert_eq!(validator.tip(), params().genesis_hash);
+    fs::write(folder.path().join(INVALID), "no hash\n").unwrap();
+    drop(validator);
+    let refused = Validator::new(open_with(&folder, 0, 288), folder.path()).err().unwrap();
+    assert!(matches!(refused, Error::NotAHash(_)), "{refused}");
+}
+
+#[test]
 fn an_invalidated_block_falls_with_all_on_it_and_a_start_remembers_it() {
     for horizon in [288, 5] {
         let folder = tempfile::tempdir().unwrap();

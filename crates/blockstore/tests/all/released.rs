@@ -39,6 +39,8 @@ fn check(reader: &BlockReader, blocks: &[TestBlock], count: usize) {
         position = entry.end();
         assert_eq!(reader.contains(&block.hash), !is_released);
         assert_eq!(reader.is_released(&block.hash), is_released);
+        // Blocks of tests have one transaction; that is known of those that are gone too.
+        assert_eq!(reader.tx_count(&block.hash).unwrap(), Some(1));
         match reader.verify(&block.hash) {
             Ok(raw) => assert!(!is_released && raw == block.raw),
             Err(Error::Pruned(hash)) => assert!(is_released && hash == block.hash),

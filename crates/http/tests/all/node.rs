@@ -83,6 +83,7 @@ impl Node {
                 started: Duration::ZERO,
                 user_agent: "/Caesure:0.1.0/".into(),
                 version: 100,
+                is_pruned: false,
                 prune_target: None,
                 relays_txs: true,
                 proxy: None,
@@ -213,6 +214,12 @@ impl Backend for Node {
 
     fn read_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, String> {
         Ok(self.inner.lock().unwrap().blocks.get(hash).cloned())
+    }
+
+    fn tx_count(&self, hash: &BlockHash) -> Result<Option<u32>, String> {
+        let block = self.read_block(hash)?;
+        let count = |block: Vec<u8>| Block::parse(block).unwrap().tx_count();
+        Ok(block.map(count).map(|count| u32::try_from(count).unwrap()))
     }
 
     fn wait_for_tip(&self, last: BlockHash, timeout: Duration) -> BlockHash {

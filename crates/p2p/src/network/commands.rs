@@ -8,15 +8,18 @@ use crate::{ConnectionKind, PeerId, Subnet};
 
 /// What a user may ask for.
 impl Network {
-    /// Keeps a connection to a node.
+    /// Keeps a connection to a node; by v2 or v1, as the options say where neither is said.
     ///
     /// # Errors
-    /// When it is in the list.
-    pub fn add_node(&mut self, endpoint: Endpoint) -> Result<(), NetworkError> {
+    /// When it is in the list, or v2 is wanted and the options forbid it.
+    pub fn add_node(&mut self, endpoint: Endpoint, v2: Option<bool>) -> Result<(), NetworkError> {
+        if v2 == Some(true) && !self.options.v2 {
+            return Err(NetworkError::V2Disabled);
+        }
         if self.dialler.added.contains_key(&endpoint) {
             return Err(NetworkError::AlreadyAdded);
         }
-        self.dialler.added.insert(endpoint, Added::new(self.now.mono));
+        self.dialler.added.insert(endpoint, Added::new(v2, self.now.mono));
         self.hurry();
         Ok(())
     }

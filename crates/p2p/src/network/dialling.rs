@@ -30,6 +30,8 @@ const MAX_BACKOFF: Duration = Duration::from_mins(10);
 pub(super) struct Added {
     /// How often in a row it failed.
     failures: u32,
+    /// Whether by v2 or v1, where that was said.
+    v2: Option<bool>,
     /// When it may be dialled.
     next: Duration,
 }
@@ -56,8 +58,8 @@ pub(super) struct Dialler {
 }
 
 impl Added {
-    pub(super) const fn new(next: Duration) -> Self {
-        Self { failures: 0, next }
+    pub(super) const fn new(v2: Option<bool>, next: Duration) -> Self {
+        Self { failures: 0, v2, next }
     }
 }
 
@@ -114,19 +116,19 @@ impl Network {
 
     fn dial_added(&mut self) -> Duration {
         let now = self.now.mono;
-        let waiting: Vec<(Endpoint, Duration)> = self
+        let waiting: Vec<(Endpoint, bool, Duration)> = self
             .dialler
             .added
             .iter()
             .filter(|(endpoint, _)| !self.is_connected_to(endpoint))
-            .map(|(endpoint, added)| (endpoint.clone(), added.next))
+            .map(|(at, it)| (at.clone(), it.v2.unwrap_or(self.options.v2), it.next))
             .collect();
         let mut next_due = Duration::MAX;
-        for (endpoint, next) in waiting {
+        for (endpoint, v2, next) in waiting {
             if now < next {
                 next_due = next_due.min(next);
             } else if self.is_dialable(&endpoint) {
-                self.dial(endpoint, 0, ConnectionKind::Manual, self.options.v2, false);
+                self.dial(endpoint, 0, ConnectionKind::Manual, v2, false);
             }
         }
         next_due

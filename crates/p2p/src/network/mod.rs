@@ -131,7 +131,7 @@ impl Network {
         network.load(saved);
         network.dialler.start(&mut network.random, now.mono);
         for endpoint in network.options.connect.clone() {
-            network.dialler.added.insert(endpoint, Added::new(now.mono));
+            network.dialler.added.insert(endpoint, Added::new(None, now.mono));
         }
         network.seeding = network.new_seeding();
         network
@@ -392,9 +392,7 @@ impl Network {
                 self.on_addresses(peer, addresses);
             }
             Message::GetAddr => self.on_getaddr(peer),
-            Message::Bloom(name) => {
-                self.disconnect(peer, &format!("{name}: there are no bloom filters"))
-            }
+            Message::Bloom(name) => self.disconnect(peer, &format!("{name}: there are no filters")),
             Message::Verack | Message::Ping(_) | Message::Unknown(_) => {}
             message => self.events.push_back(Event::Message { peer, message }),
         }

@@ -350,7 +350,7 @@ impl Sync {
         self.chain.pruned
     }
 
-    /// Returns the ends of all branches, the highest first. Takes time in proportion to the headers.
+    /// Returns the ends of all branches, the highest first. Takes time in proportion to their number.
     #[must_use]
     pub fn chain_tips(&self) -> Vec<ChainTip> {
         self.chain.tips()

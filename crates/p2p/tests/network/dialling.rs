@@ -198,8 +198,8 @@ fn nodes_are_added_and_removed() {
     options.v2 = false;
     let mut bench = Bench::new(options);
     let node = ip(5, 5, 5, 5);
-    bench.network.add_node(node.clone()).unwrap();
-    assert_eq!(bench.network.add_node(node.clone()), Err(NetworkError::AlreadyAdded));
+    bench.network.add_node(node.clone(), None).unwrap();
+    assert_eq!(bench.network.add_node(node.clone(), None), Err(NetworkError::AlreadyAdded));
     bench.pass(SECOND);
     assert_eq!(bench.dials.len(), 1);
     assert_eq!(bench.network.added_nodes().next().unwrap().peer, None);

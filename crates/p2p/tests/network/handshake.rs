@@ -308,7 +308,7 @@ fn old_versions_are_not_told_of_new_messages() {
 }
 
 #[test]
-fn bloom_filters_end_the_connection() {
+fn filters_end_the_connection() {
     for name in ["mempool", "filterload", "filteradd", "filterclear"] {
         let mut bench = Bench::new(quiet());
         let peer = bench.guest(ip(1, 0, 0, 1));
@@ -316,6 +316,16 @@ fn bloom_filters_end_the_connection() {
         let bytes = bench.frame(name, &[]);
         bench.bytes(peer, &bytes);
         assert_eq!(bench.closed, [peer], "{name}");
+    }
+    for (name, size) in [("getcfilters", 37), ("getcfheaders", 37), ("getcfcheckpt", 33)] {
+        let mut bench = Bench::new(quiet());
+        let peer = bench.guest(ip(1, 0, 0, 1));
+        // One that is cut short is no message, as in Core.
+        for (size, closed) in [(size - 1, &[][..]), (size, &[peer])] {
+            let bytes = bench.frame(name, &vec![0; size]);
+            bench.bytes(peer, &bytes);
+            assert_eq!(bench.closed, closed, "{name}");
+        }
     }
 }
 

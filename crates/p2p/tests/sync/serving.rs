@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use caesure_consensus::Work;
-use caesure_p2p::{Action, ConnectionKind, SyncOptions, TipStatus};
+use caesure_consensus::{HeaderId, Work};
+use caesure_p2p::{Action, ChainTip, ConnectionKind, Random, Sync, SyncOptions, TipStatus};
 use caesure_wire::{BlockHash, BlockTxnRequest, Inventory, Message};
 
 use crate::harness::*;
@@ -302,6 +302,19 @@ fn chain_tips_have_cores_statuses() {
         (6, hash(&valid[1]), 2, TipStatus::ValidFork),
     ];
     assert_eq!(found, expected);
+    // A node that begins with the same headers finds the same ends; what was invalid is not known to it.
+    let states = (0..u32::try_from(node.sync.tree().len()).unwrap())
+        .map(|id| node.sync.block_state(HeaderId(id)));
+    let again = Sync::new(
+        options(),
+        node.sync.tree().clone(),
+        states.collect(),
+        node.sync.tip(),
+        Random::new([1; 32]),
+        node.now,
+    );
+    let ends = |tips: Vec<ChainTip>| tips.into_iter().map(|tip| tip.id).collect::<Vec<_>>();
+    assert_eq!(ends(again.chain_tips()), ends(tips));
     // The user takes the mark away.
     node.sync.reconsidered(&hash(&invalid[0]), node.now);
     let status = node.sync.chain_tips()[3].status;
