@@ -1,5 +1,5 @@
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use caesure_consensus::{Network, Params, Work};
@@ -18,6 +18,11 @@ const NETWORKS: &[(&str, Network)] = &[
     ("regtest", Network::Regtest),
 ];
 
+/// Returns the network of a name.
+pub(crate) fn network(name: &str) -> Option<Network> {
+    NETWORKS.iter().find(|(it, _)| *it == name).map(|(_, network)| *network)
+}
+
 /// Every spend type and signature hash; many outputs and few spends; coins without signatures; one
 /// signature after the other; old types with many inputs.
 const PROFILES: &[(&str, Profile)] = &[
@@ -31,9 +36,25 @@ const PROFILES: &[(&str, Profile)] = &[
 /// Versions of files of whole sets.
 const FORMATS: &[(&str, u8)] = &[("v2", 2), ("v3", 3)];
 
+const PEERS: &str = "Peers";
+const INSIDE: &str = "See inside";
+const RPC: &str = "JSON-RPC";
+const VALIDATION: &str = "Validation";
+
+/// What `-h` and `--help` say of the running node.
+const ABOUT: &str = "A Bitcoin full node. Without a subcommand it runs: it finds peers, validates the \
+                     chain and serves it.";
+
 /// A Bitcoin full node. Without a subcommand it runs: it finds peers, validates the chain and serves it.
 #[derive(Debug, Parser)]
-#[command(name = "caesure", version)]
+#[command(
+    name = "caesure",
+    version,
+    about = ABOUT,
+    max_term_width = 100,
+    after_help = "All options, examples, files and ports: caesure --help",
+    after_long_help = LONG_HELP
+)]
 pub(crate) struct Program {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -42,6 +63,9 @@ pub(crate) struct Program {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
+
+/// What `--help` ends with.
+const LONG_HELP: &str = include_str!("help.txt");
 
 /// A Bitcoin full node: a subcommand, which takes none of the running node's options.
 #[derive(Debug, Parser)]
@@ -56,21 +80,27 @@ pub(crate) struct Arguments {
 /// What every subcommand takes.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
-    /// The base folder [default: $CAESURE_BASE, else ~/.caesure]
-    #[arg(short, long, global = true, value_name = "DIR")]
+    /// The base folder [default: ~/.caesure]
+    #[arg(short, long, global = true, display_order = 201, value_name = "DIR")]
     pub(crate) base: Option<PathBuf>,
-    /// The network
-    #[arg(long, global = true, value_parser = one_of(NETWORKS), default_value = "main")]
+    /// The network: main, testnet3, testnet4, signet, regtest
+    #[arg(long, global = true, display_order = 202, value_name = "NAME", hide_possible_values = true, value_parser = one_of(NETWORKS), default_value = "main", hide_default_value = true)]
     network: Network,
     /// The same as --network testnet3
-    #[arg(short, long, global = true, conflicts_with = "network")]
+    #[arg(short, long, global = true, display_order = 203, conflicts_with = "network")]
     testnet: bool,
     /// The challenge of a signet of your own, in hexadecimal
-    #[arg(long, global = true, value_name = "HEX", value_parser = parse_hex)]
+    #[arg(long, global = true, display_order = 204, value_name = "HEX", value_parser = parse_hex, hide_short_help = true)]
     signet_challenge: Option<Bytes>,
     /// Prints one JSON object as the last line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 205, hide_short_help = true)]
     pub(crate) json: bool,
+    /// Settings [default: caesure.toml in the base folder]
+    #[arg(long, global = true, display_order = 206, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Shows all settings and where each comes from, and ends
+    #[arg(long, global = true, display_order = 207, hide_short_help = true)]
+    pub(crate) print_config: bool,
 }
 
 /// An alias, since clap takes the name `Vec` for a repeated option.
@@ -95,13 +125,13 @@ impl Common {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Makes a small signed chain, imports it with every check, shows what to do next
+    /// Makes a small signed chain and imports it, shows what to do next
     Demo,
     /// Writes a valid, signed regtest chain as a bootstrap.dat
     Generate(Generate),
-    /// Validates block files (or the base's own blocks.bin) and stores their blocks
+    /// Validates and stores the blocks of files, or of the base itself
     Import(Import),
-    /// Rewrites a bootstrap.dat in place to the native form of the original's blocks.bin
+    /// Rewrites a bootstrap.dat in place to the original's blocks.bin
     Convert {
         /// The file
         file: PathBuf,
@@ -136,6 +166,54 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// Opens the prompt on the base of a node, running or not
+    Shell(Shell),
+    /// Watches a running node: sync, peers, worlds, disk and memory
+    Top(Top),
+    /// Prints what makes a shell complete caesure's words
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page, or writes those of all subcommands
+    Man {
+        /// A folder, for a page of each subcommand
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// What the prompt on a base takes.
+#[derive(Args, Debug)]
+pub(crate) struct Shell {
+    #[command(flatten)]
+    pub(crate) ceiling: Ceiling,
+    /// Evaluates this, prints the result and ends (repeatable)
+    #[arg(short, value_name = "EXPR")]
+    pub(crate) expressions: Vec<String>,
+    /// A file to run, and then to end
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// What the view of a running node takes.
+#[derive(Args, Debug)]
+pub(crate) struct Top {
+    /// Prints one picture as text and ends
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Seconds between two pictures
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) interval: u64,
+    /// Where the node serves JSON-RPC [default: loopback, at the network's port]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) rpc: Option<SocketAddr>,
+    /// A user of JSON-RPC [default: by the cookie file]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) rpcuser: Option<String>,
+    /// The user's password
+    #[arg(long, value_name = "PASSWORD")]
+    pub(crate) rpcpassword: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -183,7 +261,7 @@ pub(crate) enum Utxo {
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Ceiling {
     /// The most memory to take, in MiB
-    #[arg(long, global = true, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..))]
+    #[arg(long, global = true, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..), help_heading = VALIDATION)]
     memory: u32,
 }
 
@@ -191,21 +269,26 @@ impl Ceiling {
     pub(crate) fn memory(self) -> Memory {
         Memory::of(self.memory)
     }
+
+    pub(crate) fn bytes(self) -> u64 {
+        u64::from(self.memory) << 20
+    }
 }
 
 /// What commands that validate take.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Validation {
     /// Threads that check scripts [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = VALIDATION)]
     par: Option<u16>,
     /// How many blocks below the tip keep a world of their own
-    #[arg(long, value_name = "N", default_value_t = 288, value_parser = clap::value_parser!(u32).range(1..=800))]
+    #[arg(long, value_name = "N", default_value_t = 288, value_parser = clap::value_parser!(u32).range(1..=800), help_heading = VALIDATION, hide_short_help = true)]
     pub(crate) horizon: u32,
-    /// A block whose ancestors' scripts are not checked, if it is on the best chain of headers and
-    /// they are two weeks of work below its end; 0 checks all
+    /// A block whose ancestors' scripts are not checked; 0 checks all
+    ///
+    /// It has to be on the best chain of headers, and they two weeks of work below its end.
     /// [default: 0; for the running node the block that came with the release]
-    #[arg(long, value_name = "HASH", value_parser = parse_assumed)]
+    #[arg(long, value_name = "HASH", value_parser = parse_assumed, help_heading = VALIDATION, hide_short_help = true)]
     pub(crate) assumevalid: Option<BlockHash>,
     #[command(flatten)]
     pub(crate) ceiling: Ceiling,
@@ -226,64 +309,99 @@ impl Validation {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Run {
     /// How many peers are dialled
-    #[arg(short, value_name = "N", default_value_t = 8)]
+    #[arg(short, long, value_name = "N", default_value_t = 8, help_heading = PEERS)]
     pub(crate) outgoing: usize,
     /// How many peers are accepted
-    #[arg(short, value_name = "N", default_value_t = 114)]
+    #[arg(short, long, value_name = "N", default_value_t = 114, help_heading = PEERS)]
     pub(crate) incoming: usize,
-    /// Serves at this address alone, instead of all interfaces (repeatable)
-    #[arg(short, value_name = "IP:PORT")]
+    /// Serves here alone, not everywhere (repeatable)
+    #[arg(short, long, value_name = "IP:PORT", help_heading = PEERS)]
     pub(crate) serve: Vec<SocketAddr>,
     /// Keeps a connection to this node (repeatable)
-    #[arg(short, value_name = "IP:PORT", value_parser = Endpoint::from_str)]
+    #[arg(short, long, value_name = "IP:PORT", value_parser = Endpoint::from_str, help_heading = PEERS)]
     connect: Vec<Endpoint>,
     /// Takes and relays transactions even before the tip is reached
-    #[arg(short)]
+    #[arg(short, long, help_heading = PEERS, hide_short_help = true)]
     pub(crate) relay: bool,
+    /// Dials nobody but those of -c
+    #[arg(long, help_heading = PEERS, hide_short_help = true)]
+    pub(crate) only_connect: bool,
+    /// Does not ask the network's DNS seeds
+    #[arg(long, help_heading = PEERS, hide_short_help = true)]
+    pub(crate) no_dns_seed: bool,
+    /// Whether the encrypted transport of BIP324 is spoken
+    #[arg(long, value_name = "0|1", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1), help_heading = PEERS, hide_short_help = true)]
+    pub(crate) v2transport: u8,
+    /// Dials through this SOCKS5 proxy
+    #[arg(long, value_name = "IP:PORT", help_heading = PEERS, hide_short_help = true)]
+    pub(crate) proxy: Option<SocketAddr>,
+    /// Asks peers for no transactions
+    #[arg(long, help_heading = PEERS, hide_short_help = true)]
+    pub(crate) blocksonly: bool,
+    /// Serves the prompt on a unix socket, monitor.sock
+    ///
+    /// Without a path it lies in the network's folder. Only its owner may open it.
+    #[arg(short, long, value_name = "PATH", num_args = 0..=1, help_heading = INSIDE)]
+    pub(crate) monitor: Option<Option<PathBuf>>,
+    /// Serves the web UI, at port 8380 on main
+    ///
+    /// Without an address it is served on loopback, with -u on all interfaces.
+    #[arg(short = 'a', long, value_name = "IP:PORT", num_args = 0..=1, help_heading = INSIDE)]
+    pub(crate) webui: Option<Option<SocketAddr>>,
+    /// A user of the web UI (repeatable)
+    #[arg(short, long, value_name = "USER:PASS", value_parser = parse_user, help_heading = INSIDE)]
+    pub(crate) user: Vec<String>,
+    /// Shows the host names of peers, which asks DNS for them
+    #[arg(long, help_heading = INSIDE, hide_short_help = true)]
+    pub(crate) names: bool,
+    /// Switches off what changes the node in the web UI and the prompt
+    #[arg(long, help_heading = INSIDE, hide_short_help = true)]
+    pub(crate) no_commands: bool,
     /// Says what happens to connections
-    #[arg(short)]
+    #[arg(short, long, help_heading = INSIDE)]
     pub(crate) verbose: bool,
+    /// Logs every message of peers whole
+    #[arg(long, help_heading = INSIDE, hide_short_help = true)]
+    pub(crate) packet: bool,
+    /// Logs to this file, which catlog reads
+    #[arg(long, value_name = "FILE", help_heading = INSIDE)]
+    pub(crate) logfile: Option<PathBuf>,
+    /// Runs in the background; needs --logfile
+    #[arg(long, help_heading = INSIDE)]
+    pub(crate) daemon: bool,
+    /// Writes all that happens to the node into this new file, for caesure replay
+    #[arg(long, value_name = "FILE", help_heading = INSIDE, hide_short_help = true)]
+    pub(crate) record: Option<PathBuf>,
     /// Serves JSON-RPC here [default: loopback, at the network's port]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", help_heading = RPC, hide_short_help = true)]
     pub(crate) rpc: Option<SocketAddr>,
     /// Serves no JSON-RPC
-    #[arg(long, conflicts_with = "rpc")]
+    #[arg(long, conflicts_with = "rpc", help_heading = RPC, hide_short_help = true)]
     pub(crate) no_rpc: bool,
-    /// A user of JSON-RPC
-    #[arg(long, value_name = "NAME", requires = "rpcpassword")]
+    /// A user of JSON-RPC; needs --rpcpassword
+    #[arg(long, value_name = "NAME", help_heading = RPC, hide_short_help = true)]
     pub(crate) rpcuser: Option<String>,
-    /// The user's password
-    #[arg(long, value_name = "PASSWORD", requires = "rpcuser")]
+    /// The user's password; needs --rpcuser
+    #[arg(long, value_name = "PASSWORD", help_heading = RPC, hide_short_help = true)]
     pub(crate) rpcpassword: Option<String>,
     /// A user of JSON-RPC, as rpcauth.py of Bitcoin Core writes it (repeatable)
-    #[arg(long, value_name = "USER:SALT$HASH")]
+    #[arg(long, value_name = "USER:SALT$HASH", help_heading = RPC, hide_short_help = true)]
     pub(crate) rpcauth: Vec<String>,
     #[command(flatten)]
     pub(crate) validation: Validation,
     /// Headers of chains with less work are not kept [default: the network's]
-    #[arg(long, value_name = "HEX", value_parser = parse_work)]
+    #[arg(long, value_name = "HEX", value_parser = parse_work, help_heading = VALIDATION, hide_short_help = true)]
     minimumchainwork: Option<Work>,
-    /// Dials nobody but those of -c
-    #[arg(long)]
-    pub(crate) only_connect: bool,
-    /// Does not ask the network's DNS seeds
-    #[arg(long)]
-    pub(crate) no_dns_seed: bool,
-    /// Whether the encrypted transport of BIP324 is spoken
-    #[arg(long, value_name = "0|1", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
-    pub(crate) v2transport: u8,
-    /// Dials through this SOCKS5 proxy
-    #[arg(long, value_name = "IP:PORT")]
-    pub(crate) proxy: Option<SocketAddr>,
-    /// Keeps about as many MiB of blocks, 550 or more, and releases older ones
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    /// Keeps about as many MiB of blocks, 550 or more
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 40), help_heading = VALIDATION)]
     pub(crate) prune: Option<u64>,
-    /// Asks peers for no transactions
-    #[arg(long)]
-    pub(crate) blocksonly: bool,
-    /// Writes all that happens to the node into this new file, for caesure replay
-    #[arg(long, value_name = "FILE")]
-    pub(crate) record: Option<PathBuf>,
+}
+
+fn parse_user(text: &str) -> Result<String, String> {
+    match text.split_once(':') {
+        Some((name, password)) if !name.is_empty() && !password.is_empty() => Ok(text.to_owned()),
+        _ => Err("give a name, a colon and a password".to_owned()),
+    }
 }
 
 fn parse_work(text: &str) -> Result<Work, String> {
@@ -300,6 +418,32 @@ impl Run {
         let params = common.params();
         let minimum_chain_work = self.minimumchainwork.unwrap_or(params.minimum_chain_work);
         Params { minimum_chain_work, ..params }
+    }
+
+    /// Where the web UI is served; none without `-a`. Loopback alone when nobody needs a password.
+    pub(crate) fn webui(&self, network: Network) -> Vec<SocketAddr> {
+        let port = match network {
+            Network::Main => 8380,
+            Network::Testnet3 => 18380,
+            Network::Testnet4 => 48380,
+            Network::Signet => 38380,
+            Network::Regtest => 18480,
+        };
+        let at = |ip: [IpAddr; 2]| ip.map(|ip| SocketAddr::new(ip, port)).to_vec();
+        match self.webui {
+            None => Vec::new(),
+            Some(Some(address)) => vec![address],
+            Some(None) if self.user.is_empty() => {
+                at([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
+            }
+            Some(None) => at([Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()]),
+        }
+    }
+
+    /// The socket of the prompt; none without `-m`.
+    pub(crate) fn monitor(&self, folder: &Path) -> Option<PathBuf> {
+        let path = self.monitor.as_ref()?.clone();
+        Some(path.unwrap_or_else(|| folder.join("monitor.sock")))
     }
 
     /// The nodes of `-c`, at the network's port where none is said.

@@ -13,12 +13,15 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use caesure_blockstore::Error::{Damaged, Pruned, Unknown};
 use caesure_blockstore::{BlockReader, BlockStore};
 use caesure_consensus::{BlockContext, Coin, HeaderId, HeaderTree, Params, Reject};
 use caesure_engine::ChainEvent;
-use caesure_ledger::Ledger;
+use caesure_eventlog::{Event, Logger};
+use caesure_http::Histogram;
+use caesure_ledger::{Checkpointed, Ledger};
 use caesure_wire::{BlockHash, Header};
 
 use crate::checkpointer::Checkpointer;
@@ -128,6 +131,8 @@ struct Queued {
 
 struct Checking {
     ticket: u64,
+    /// When its coins were begun to be looked up.
+    begun: Instant,
     id: HeaderId,
     origin: Origin,
     scripts: Scripts,
@@ -148,6 +153,8 @@ pub(crate) struct Chain {
     pub(crate) tree: HeaderTree,
     pub(crate) store: Store,
     pub(crate) ledger: Ledger,
+    /// How long blocks took.
+    pub(crate) times: Arc<Histogram>,
     /// Headers of stored blocks whose parents are not known, by parent.
     pub(crate) waiting: Waiting<Header>,
     pub(crate) counts: Counts,
@@ -155,6 +162,7 @@ pub(crate) struct Chain {
     pub(crate) stop: Arc<AtomicBool>,
     /// Set by `verify`, which goes on after a failing script.
     pub(crate) on_script_fault: Option<OnScriptFault>,
+    pub(crate) logger: Logger,
     checkpoint: Checkpointer,
     pool: Pool,
     queue: VecDeque<Queued>,
@@ -199,10 +207,12 @@ impl Chain {
             tree,
             store,
             ledger,
+            times: Arc::default(),
             waiting: Waiting::new(),
             counts: Counts::default(),
             stop: Arc::default(),
             on_script_fault: None,
+            logger: Logger::default(),
             queue: VecDeque::new(),
             checking: VecDeque::new(),
             later: BTreeSet::new(),
@@ -340,17 +350,28 @@ impl Chain {
 
     fn wait_for_checkpoint(&mut self) -> Result<(), Error> {
         match self.checkpoint.wait() {
-            Some(written) => Ok(self.ledger.end_checkpoint(written?)?),
+            Some(written) => self.end_checkpoint(written?),
             None => Ok(()),
         }
+    }
+
+    fn end_checkpoint(&mut self, written: Checkpointed) -> Result<(), Error> {
+        self.ledger.end_checkpoint(written)?;
+        self.logger.log(Event::Checkpoint { millis: self.checkpoint.millis() });
+        Ok(())
     }
 
     /// Begins a checkpoint when it is time, and takes over one that is written.
     fn checkpoint(&mut self) -> Result<(), Error> {
         if let Some(written) = self.checkpoint.take() {
-            self.ledger.end_checkpoint(written?)?;
+            self.end_checkpoint(written?)?;
         }
-        if self.ledger.is_checkpoint_due() && !self.checkpoint.is_running() {
+        if self.ledger.is_checkpoint_due() { self.begin_save() } else { Ok(()) }
+    }
+
+    /// Begins a checkpoint, unless one is being written.
+    pub(crate) fn begin_save(&mut self) -> Result<(), Error> {
+        if !self.checkpoint.is_running() {
             self.sync()?;
             if let Some(checkpoint) = self.ledger.begin_checkpoint()? {
                 self.checkpoint.start(checkpoint);

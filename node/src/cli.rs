@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,10 +15,12 @@ use caesure_consensus::{Network, Params};
 use caesure_http::{Conversion, conversion, pretty};
 use serde_json::{Map, Value, json};
 
+use crate::args::Common;
 use crate::base::network_folder;
+use crate::config;
 
 /// Options that have a value, and may have it as the next word.
-const SPACED: &str = "b base datadir network chain signet-challenge";
+const SPACED: &str = "b base config datadir network chain signet-challenge";
 /// Options that have a value behind `=`.
 const VALUED: &str = "rpcconnect rpcport rpcuser rpcpassword rpccookiefile rpcclienttimeout";
 /// Options without a value.
@@ -45,7 +47,9 @@ pub(crate) fn intercept(words: &[OsString]) -> Option<ExitCode> {
         return None;
     }
     rest = after;
-    let done = take_options(&mut rest, &mut options).and_then(|()| run(rest, &options));
+    let done = take_options(&mut rest, &mut options)
+        .and_then(|()| fill(&mut options))
+        .and_then(|()| run(rest, &options));
     let (status, text) = done.unwrap_or_else(|text| (1, format!("error: {text}")));
     if !text.is_empty() {
         // Nobody is there to be told that nobody listens.
@@ -55,6 +59,43 @@ pub(crate) fn intercept(words: &[OsString]) -> Option<ExitCode> {
         };
     }
     Some(ExitCode::from(u8::try_from(status & 0xff).unwrap_or(1)))
+}
+
+/// Asks the running node for another command: the answer's body, which a batch has as a list.
+pub(crate) fn ask_node(
+    common: &Common,
+    address: Option<SocketAddr>,
+    login: Option<(&str, &str)>,
+    request: &Value,
+) -> Result<Value, String> {
+    let mut options = Options::new();
+    let mut set = |name: &str, value: String| options.insert(name.to_owned(), value);
+    set("network", common.network().name().to_owned());
+    set("rpcclienttimeout", "20".to_owned());
+    if let Some(base) = &common.base {
+        set("base", base.to_str().ok_or("the base folder's name is not UTF-8")?.to_owned());
+    }
+    if let Some(address) = address {
+        set("rpcconnect", reachable(address).to_string());
+    }
+    if let Some((user, _)) = login {
+        set("rpcuser", user.to_owned());
+    }
+    let password = login.map(|(_, password)| password.to_owned());
+    let (status, body) = ask(&options, password, &request.to_string())?;
+    if status != 200 {
+        return Err(refused(status, &body));
+    }
+    serde_json::from_str(&body).map_err(|_| "couldn't parse reply from server".to_owned())
+}
+
+/// Why a status is no answer.
+fn refused(status: u16, body: &str) -> String {
+    match status {
+        401 => "Authorization failed: wrong user, password or cookie file".to_owned(),
+        503 => format!("Server response: {body}"),
+        status => format!("server returned HTTP error {status}"),
+    }
 }
 
 /// Takes words that begin with a hyphen.
@@ -82,6 +123,46 @@ fn take_options(words: &mut &[String], options: &mut Options) -> Result<(), Stri
         options.insert(name.to_owned(), value);
     }
     Ok(())
+}
+
+/// Takes from the settings what no option says. Core's folder, of `-datadir`, has none.
+fn fill(options: &mut Options) -> Result<(), String> {
+    let has = |options: &Options, names: &str| names.split(' ').any(|it| options.contains_key(it));
+    if has(options, "datadir") {
+        return Ok(());
+    }
+    let is_named = has(options, "network chain t testnet testnet4 signet regtest");
+    let given = if is_named { Some(network(options)?) } else { None };
+    let path = |names: [&str; 2]| names.iter().find_map(|it| options.get(*it)).map(PathBuf::from);
+    let (base, file) = (path(["b", "base"]), path(["config"; 2]));
+    let found = config::settings(base.as_deref(), file.as_deref(), given);
+    let (network, settings) = found.map_err(|error| error.to_string())?;
+    if !is_named {
+        options.insert("network".to_owned(), network.name().to_owned());
+    }
+    let first = |name: &str| settings.get(name).and_then(|it| it.values.first()).cloned();
+    if !has(options, "rpcuser rpcpassword rpccookiefile stdinrpcpass")
+        && let (Some(user), Some(password)) = (first("rpcuser"), first("rpcpassword"))
+    {
+        options.insert("rpcuser".to_owned(), user);
+        options.insert("rpcpassword".to_owned(), password);
+    }
+    if !has(options, "rpcconnect rpcport")
+        && let Some(address) = first("rpc").and_then(|address| address.parse().ok())
+    {
+        options.insert("rpcconnect".to_owned(), reachable(address).to_string());
+    }
+    Ok(())
+}
+
+/// Where one on this machine reaches what is served at an address.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 fn is_set(options: &Options, name: &str) -> bool {
@@ -118,11 +199,8 @@ fn run(words: &[String], options: &Options) -> Result<(i64, String), String> {
         if is_set(options, "named") { named(method, args)? } else { placed(method, args)? };
     let request = json!({ "method": method, "params": params, "id": 1, "jsonrpc": "2.0" });
     let (status, body) = ask(options, password, &request.to_string())?;
-    match status {
-        200 | 400 | 404 | 500 => {}
-        401 => return Err("Authorization failed: wrong user, password or cookie file".into()),
-        503 => return Err(format!("Server response: {body}")),
-        status => return Err(format!("server returned HTTP error {status}")),
+    if ![200, 400, 404, 500].contains(&status) {
+        return Err(refused(status, &body));
     }
     let reply: Value =
         serde_json::from_str(&body).map_err(|_| "couldn't parse reply from server")?;

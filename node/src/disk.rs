@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use caesure_blockstore::{BlockReader, BlockStore};
 use caesure_engine::{ChainEvent, ChainRequest, Input};
+use caesure_http::Stored;
 use caesure_wire::{Block, BlockHash, NetAddress};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -22,6 +23,8 @@ pub(crate) enum Job {
     Read { ticket: u64, hash: BlockHash },
     /// The same, for another thread.
     Find { hash: BlockHash, answer: Sender<Result<Option<Vec<u8>>, String>> },
+    /// Stored blocks are wanted by their place in the list of them.
+    Stored { from: u64, count: usize, answer: Sender<Result<Stored, String>> },
     /// How many transactions a block has is wanted.
     CountTxs { hash: BlockHash, answer: Sender<Result<Option<u32>, String>> },
     /// A file of the network's folder is replaced.
@@ -50,7 +53,7 @@ impl Disk {
         jobs: Receiver<Job>,
         tell: impl Fn(Input) + Send + 'static,
     ) -> JoinHandle<Result<(), Error>> {
-        spawn(move || {
+        spawn_as("disk", move || {
             while let Ok(job) = jobs.recv()
                 && self.work(job, &tell)?
             {}
@@ -81,6 +84,10 @@ impl Disk {
                 // Who asked may be gone.
                 let _ = answer.send(found);
             }
+            Job::Stored { from, count, answer } => {
+                let stored = self.stored(from, count).map_err(|error| error.to_string());
+                let _ = answer.send(stored);
+            }
             Job::CountTxs { hash, answer } => {
                 let counted = self.count_txs(&hash).map_err(|error| error.to_string());
                 let _ = answer.send(counted);
@@ -88,6 +95,16 @@ impl Disk {
             Job::Save { file, bytes } => replace_file(&self.folder.join(file), &bytes)?,
         }
         Ok(true)
+    }
+
+    /// The blocks from a number on, as far as the index on the disk has them.
+    fn stored(&mut self, from: u64, count: usize) -> Result<Stored, caesure_blockstore::Error> {
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        if self.blocks.len() <= from {
+            self.blocks.refresh()?;
+        }
+        let hashes = self.blocks.stored(from, count);
+        Ok(Stored { hashes, len: self.blocks.len() as u64 })
     }
 
     /// A block that the writer alone knows of.
@@ -117,7 +134,7 @@ impl Disk {
 
 /// Looks up names, one after the other, until nobody is left who may ask.
 pub(crate) fn resolve_names(names: Receiver<String>, tell: impl Fn(Input) + Send + 'static) {
-    spawn(move || {
+    spawn_as("names", move || {
         for name in names {
             let found = (name.as_str(), 0).to_socket_addrs();
             let addresses = found.into_iter().flatten().map(|it| address(it.ip())).collect();
@@ -147,10 +164,13 @@ pub(crate) fn address(ip: std::net::IpAddr) -> NetAddress {
     }
 }
 
-/// Starts a thread.
-pub(crate) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    #[expect(clippy::disallowed_methods, reason = "node starts the threads")]
-    thread::spawn(work)
+/// Starts a thread that goes by a name.
+pub(crate) fn spawn_as<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread.spawn(work).expect("the system gives a thread to a program that begins")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,10 @@ pub(crate) enum Error {
          a base without --prune has", folder.display()
     )]
     Pruned { folder: PathBuf, count: usize, first: BlockHash },
-    #[error("there is nothing in {}: import a block file first", .0.display())]
+    #[error(
+        "there is nothing in {}: import a block file first, or choose another base with -b, another \
+         network with --network", .0.display()
+    )]
     EmptyBase(PathBuf),
     #[error("the signals of the operating system cannot be caught: {0}")]
     Signals(#[from] ctrlc::Error),
@@ -58,6 +61,11 @@ pub(crate) enum Error {
     NotAHash(PathBuf),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
+    #[error(
+        "the web UI at {0} could be reached by others, and nobody needs a password: give -u USER:PASS, \
+         or an address of this machine alone"
+    )]
+    WebWithoutUser(SocketAddr),
     #[error("--rpcauth {0}: not a user as rpcauth.py writes it, NAME:SALT$HASH")]
     RpcAuth(String),
     #[error("the proxy {address} cannot be reached: {source}")]
@@ -67,6 +75,8 @@ pub(crate) enum Error {
          or raise the hard limit (ulimit -Hn)"
     )]
     TooManyConnections { wanted: usize, needed: u64, allowed: u64 },
+    #[error("the monitor cannot be at {}: {source}", path.display())]
+    Monitor { path: PathBuf, source: io::Error },
     #[error("--prune {0} is too little: 550 MiB is the least that keeps what peers may ask for")]
     PruneTarget(u64),
     #[error("the sockets of the operating system cannot be watched: {0}")]
@@ -75,14 +85,114 @@ pub(crate) enum Error {
     Record { path: PathBuf, source: caesure_engine::RecordError },
     #[error("nothing was cut: answer yes, or give --yes")]
     NotConfirmed,
+    #[error("--daemon needs --logfile: in the background nothing else is heard of the node")]
+    DaemonLog,
+    #[error("cannot run in the background: {0}; leave out --daemon")]
+    Detach(io::Error),
+    #[error("{0}")]
+    NoAnswer(String),
+    #[error("standard output is no terminal: --once prints one picture as text")]
+    NoTerminal,
+    #[error("the terminal cannot be used: {0}; --once prints one picture as text")]
+    Terminal(io::Error),
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    #[error(
+        "--rpcuser and --rpcpassword belong together: give both, or neither for the cookie file"
+    )]
+    HalfLogin,
+    #[error("@{} holds {line}: a file of arguments names no other, so put its lines here", path.display())]
+    Nested { path: PathBuf, line: String },
+    #[error("@{}: {source}: an argument that begins with @ names a file of arguments, one a line", path.display())]
+    Arguments { path: PathBuf, source: io::Error },
 }
 
 impl Error {
+    /// What to do next, where the error's own sentence does not say it.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        use caesure_blockstore::Error as Store;
+        use caesure_ledger::{Error as Ledger, FormatFault};
+        match self {
+            Self::Io { source, .. } => Some(after_io(source)),
+            Self::Format { source, .. } => Some(match &source.fault {
+                FormatFault::Io(source) => after_io(source),
+                FormatFault::UnknownVersion(_) => {
+                    "a newer version wrote it: use that, or write the file again with this one"
+                }
+                FormatFault::UnknownFormat => {
+                    "name another file, as Bitcoin Core's dumptxoutset or caesure utxo export writes it"
+                }
+                _ => "the file is damaged: get it again from where it came",
+            }),
+            Self::Listen { source, .. } => Some(match source.kind() {
+                ErrorKind::AddrInUse => {
+                    "another program listens there, perhaps another node: stop it, or choose another address (-s, --rpc, -a)"
+                }
+                ErrorKind::PermissionDenied => "ports below 1024 are for root: choose a higher one",
+                _ => "give an address of this machine",
+            }),
+            Self::Proxy { .. } => Some("start the proxy, or give another --proxy, or none"),
+            Self::Record { .. } => Some("name a file that --record of this version wrote"),
+            Self::NotAHash(_) => Some("mend the line or remove the file"),
+            Self::WrongHash { .. } => Some("get the snapshot from elsewhere, or check --hash"),
+            Self::Generate(_) => Some("give more --blocks, or fewer --txs or --forks"),
+            Self::Store(error) | Self::Ledger(Ledger::Store(error)) => match error {
+                Store::Io { source, .. } => Some(after_io(source)),
+                Store::Locked(_) => Some(
+                    "stop that process (caesure cli stop, for a node), or choose another base with -b",
+                ),
+                Store::Damaged { .. } => Some(
+                    "import the block again from another file; caesure verify finds what else is damaged",
+                ),
+                Store::Unknown(_) => Some("import the block first"),
+                Store::Pruned(_) => Some("a base without --prune has it"),
+                Store::NoRecordAt { .. } => {
+                    Some("the file changed while it was read: run the command again")
+                }
+                _ => None,
+            },
+            Self::Ledger(error) => match error {
+                Ledger::Io { source, .. } => Some(after_io(source)),
+                Ledger::NotHeld { .. } => {
+                    Some("name a later block; with a larger --horizon the node keeps more of them")
+                }
+                Ledger::Foreign { .. } => {
+                    Some("what a newer version of caesure wrote, only that or a newer one reads")
+                }
+                Ledger::NoAncestor { .. } => Some("name a block of the best chain"),
+                Ledger::SnapshotHash { .. } => Some("get the snapshot from elsewhere"),
+                Ledger::TableFull | Ledger::LogFull { .. } => {
+                    Some("no option makes more room: this version ends here")
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + use<'_> {
         |source| Self::Io { path: path.to_owned(), source }
     }
 
     pub(crate) fn format(path: &Path) -> impl Fn(FormatError) -> Self + use<'_> {
         |source| Self::Format { path: path.to_owned(), source }
+    }
+}
+
+/// What to do after the system has refused a file.
+fn after_io(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => "check the path",
+        ErrorKind::AlreadyExists => "choose another name, or remove the file first",
+        ErrorKind::PermissionDenied => {
+            "run it as the owner of the file or folder, or choose another (-b for the base)"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "make room on the disk, and run it again"
+        }
+        ErrorKind::ReadOnlyFilesystem => "choose a folder that can be written to",
+        ErrorKind::IsADirectory => "name a file",
+        ErrorKind::UnexpectedEof => "the file is shorter than it says: get it again",
+        _ => "look at the disk, and at what the system says of it (dmesg)",
     }
 }

@@ -7,6 +7,7 @@ use caesure_generate::{Options, Summary, generate};
 use serde_json::json;
 
 use crate::args::{self, Common};
+use crate::progress::measure;
 use crate::{Error, Outcome, report};
 
 pub(crate) fn run(common: &Common, args: &args::Generate) -> Result<Outcome, Error> {
@@ -37,13 +38,23 @@ pub(crate) fn run(common: &Common, args: &args::Generate) -> Result<Outcome, Err
 pub(crate) fn write_chain(path: &Path, options: &Options) -> Result<Summary, Error> {
     let magic = Params::new(Network::Regtest).magic;
     let mut file = BufWriter::new(File::create(path).map_err(Error::io(path))?);
-    let written = generate(options, &mut |block| {
-        let size = u32::try_from(block.len()).expect("a block is under 4 GiB");
-        [&magic[..], &size.to_le_bytes(), block].iter().try_for_each(|part| file.write_all(part))
+    let written = measure("making blocks", options.blocks.into(), |bar| {
+        generate(options, &mut |block| {
+            let size = u32::try_from(block.len()).expect("a block is under 4 GiB");
+            bar.inc(1);
+            [&magic[..], &size.to_le_bytes(), block]
+                .iter()
+                .try_for_each(|part| file.write_all(part))
+        })
     });
     let flushed = file.flush().map_err(Error::io(path));
-    let result = written.map_err(Error::from).and_then(|summary| flushed.map(|()| summary));
-    if result.is_err() {
+    let result = written.map_err(|error| match error {
+        caesure_generate::Error::Io(source) => Error::io(path)(source),
+        error => Error::Generate(error),
+    });
+    let result = result.and_then(|summary| flushed.map(|()| summary));
+    // A device is left alone.
+    if result.is_err() && path.is_file() {
         // What is there is no chain; that it cannot be removed would be a second, lesser fault.
         let _ = std::fs::remove_file(path);
     }

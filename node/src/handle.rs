@@ -1,19 +1,25 @@
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use caesure_engine::{Command, CommandError};
-use caesure_http::{About, Backend, Look};
+use caesure_eventlog::{Event, Logger, Tail};
+use caesure_http::{About, Backend, Histogram, Look, Queue, Resources, Stored, Thread};
 use caesure_ledger::Worlds;
 use caesure_p2p::Now;
+use caesure_prompt::Source;
 use caesure_wire::BlockHash;
 use crossbeam_channel::{Sender, bounded};
 use mio::Waker;
+use rustix::fs::statvfs;
 
 use crate::clock;
 use crate::disk::Job;
+use crate::host_names::HostNames;
 use crate::node::News;
+use crate::validator::Task;
 
 /// What all threads of the node look at.
 pub(crate) struct Shared {
@@ -80,13 +86,29 @@ impl Shared {
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) news: Sender<News>,
+    pub(crate) tasks: Sender<Task>,
     pub(crate) jobs: Sender<Job>,
+    /// What `--memory` allows, in bytes.
+    pub(crate) memory_limit: u64,
     pub(crate) worlds: Worlds,
     pub(crate) blocks_path: PathBuf,
     pub(crate) about: Arc<About>,
+    pub(crate) logger: Logger,
+    /// How many transactions were connected.
+    pub(crate) txs: Arc<AtomicU64>,
+    pub(crate) times: Arc<Histogram>,
+    /// Names of addresses, where they are wanted.
+    pub(crate) names: Option<HostNames>,
+    /// What prompts read.
+    pub(crate) prompt: Option<Arc<dyn Source>>,
 }
 
 impl Handle {
+    /// Puts into the log what a user had the node do.
+    pub(crate) fn note(&self, command: &str) {
+        self.logger.log(Event::Command { command: command.to_owned() });
+    }
+
     fn tell(&self, news: News) {
         // Nobody listens any more when the node stops.
         let _ = self.news.send(news);
@@ -102,6 +124,10 @@ impl Backend for Handle {
     }
 
     fn command(&self, command: Command) -> Result<(), CommandError> {
+        // What becomes of a block is told anyway.
+        if !matches!(command, Command::SubmitBlock(_) | Command::SubmitHeader(_)) {
+            self.logger.log(Event::Command { command: name(&command) });
+        }
         let (done, wait) = bounded(1);
         self.tell(News::Command(command, done));
         wait.recv().unwrap_or_else(|_| Err(CommandError::Refused("the node stops".to_owned())))
@@ -152,6 +178,7 @@ impl Backend for Handle {
     }
 
     fn stop(&self) {
+        self.logger.log(Event::Stopping { reason: "command" });
         self.shared.stop();
     }
 
@@ -164,7 +191,113 @@ impl Backend for Handle {
     }
 
     fn disk_use(&self) -> u64 {
-        use std::os::unix::fs::MetadataExt;
-        std::fs::metadata(&self.blocks_path).map_or(0, |file| file.blocks() * 512)
+        on_disk(&self.blocks_path)
     }
+
+    fn stored(&self, from: u64, count: usize) -> Result<Stored, String> {
+        let (answer, found) = bounded(1);
+        let _ = self.jobs.send(Job::Stored { from, count, answer });
+        found.recv().unwrap_or_else(|_| Err("the node stops".to_owned()))
+    }
+
+    fn save(&self) {
+        // The chain's thread saves by itself when it ends.
+        let _ = self.tasks.send(Task::Save);
+    }
+
+    fn prompt(&self) -> Option<Arc<dyn Source>> {
+        self.prompt.clone()
+    }
+
+    fn log(&self) -> Option<Tail> {
+        Some(self.logger.tail())
+    }
+
+    fn threads(&self) -> Vec<Thread> {
+        threads()
+    }
+
+    fn connected_txs(&self) -> u64 {
+        self.txs.load(Ordering::Relaxed)
+    }
+
+    fn validate_times(&self) -> &Histogram {
+        &self.times
+    }
+
+    fn log_dropped(&self) -> u64 {
+        self.logger.dropped()
+    }
+
+    fn host_name(&self, address: IpAddr) -> Option<String> {
+        self.names.as_ref()?.find(address)
+    }
+
+    fn resources(&self) -> Resources {
+        let folder = &self.about.folder;
+        let ledger = ["ledger.log", "ledger.table"].map(|name| on_disk(&folder.join(name)));
+        let free = statvfs(folder).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        let queue = |name, depth, capacity: Option<usize>| Queue {
+            name,
+            depth,
+            capacity: capacity.unwrap_or(usize::MAX),
+        };
+        Resources {
+            memory: resident_memory(),
+            memory_limit: self.memory_limit,
+            ledger: ledger.iter().sum(),
+            free,
+            queues: vec![
+                queue("loop", self.news.len(), self.news.capacity()),
+                queue("chain", self.tasks.len(), self.tasks.capacity()),
+                queue("disk", self.jobs.len(), self.jobs.capacity()),
+            ],
+        }
+    }
+}
+
+/// What a user wants, without what may be large.
+fn name(command: &Command) -> String {
+    match command {
+        Command::SendMessage { peer, name, payload } => {
+            format!("SendMessage {name} of {} bytes to {peer}", payload.len())
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// How much of the disk a file takes, holes left out.
+fn on_disk(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).map_or(0, |file| file.blocks() * 512)
+}
+
+/// What Linux says that the process has in memory, in bytes; 0 elsewhere.
+fn resident_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.map_or(0, |kib| kib << 10)
+}
+
+/// What Linux says of the threads of the process; none elsewhere.
+fn threads() -> Vec<Thread> {
+    /// What the system counts a thread's time in.
+    const TICK: Duration = Duration::from_millis(10);
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let thread = |task: std::fs::DirEntry| {
+        // NUMBER (NAME) STATE, then numbers; the name may have any letters.
+        let text = std::fs::read_to_string(task.path().join("stat")).ok()?;
+        let (head, rest) = text.rsplit_once(')')?;
+        let (id, name) = head.split_once(" (")?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index)?.parse::<u32>().ok();
+        Some(Thread {
+            id: id.parse().ok()?,
+            name: name.to_owned(),
+            state: if fields.first() == Some(&"R") { "running" } else { "waiting" },
+            busy: TICK * (ticks(11)? + ticks(12)?),
+        })
+    };
+    tasks.filter_map(thread).collect()
 }

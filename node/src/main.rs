@@ -6,23 +6,32 @@ mod chain;
 mod checkpointer;
 mod cli;
 mod clock;
+mod config;
 mod demo;
 mod disk;
 mod error;
 mod generate;
 mod handle;
 mod header_file;
+mod host_names;
 mod import;
+mod log;
+mod manual;
 mod memory;
+mod monitor;
 mod node;
 mod opening;
 mod pool;
 mod progress;
+mod prompt;
 mod prune;
 mod reactor;
 mod record;
 mod run;
 mod script_cache;
+mod service;
+mod shell;
+mod top;
 mod truncate;
 mod utxo;
 mod utxo_file;
@@ -34,6 +43,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use caesure_blockstore::Converted;
@@ -60,17 +70,26 @@ pub(crate) enum Outcome {
 
 fn main() -> ExitCode {
     caesure_blockstore::name_bus_errors("caesure");
-    let words = match expand(std::env::args_os()) {
+    let refused = |error: &dyn std::fmt::Display| {
+        eprintln!("caesure: {error}");
+        ExitCode::from(2)
+    };
+    let mut words = match expand(std::env::args_os()) {
         Ok(words) => words,
-        Err(error) => {
-            eprintln!("caesure: {error}");
-            return ExitCode::from(2);
-        }
+        Err(error) => return refused(&error),
     };
     if let Some(status) = cli::intercept(&words) {
         return status;
     }
+    let settings = match config::complete(&mut words) {
+        Ok(settings) => settings,
+        Err(error) => return refused(&error),
+    };
     let program = Program::parse_from(&words);
+    if program.common.print_config {
+        config::show(&words, &settings);
+        return ExitCode::SUCCESS;
+    }
     let (outcome, writes) = match &program.command {
         None => (run::run(&program.common, &program.run), true),
         Some(_) => {
@@ -95,6 +114,9 @@ fn main() -> ExitCode {
         Ok(Outcome::Stopped) => ExitCode::from(130),
         Err(error) => {
             eprintln!("caesure: {error}");
+            if let Some(advice) = error.advice() {
+                eprintln!("{advice}");
+            }
             if is_damage(&error) && writes {
                 distrust(&program.common);
                 eprintln!("the same command makes the ledger anew from what is whole");
@@ -137,7 +159,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Error> {
         Command::Generate(options) => generate::run(common, options),
         Command::Import(options) => import::run(common, options),
         Command::Convert { file } => {
-            let Converted { records, rewritten } = caesure_blockstore::convert(file)?;
+            let Converted { records, rewritten } =
+                progress::watch("rewriting", || caesure_blockstore::convert(file))?;
             report(common, &json!({ "records": records, "rewritten": rewritten }));
             Ok(Outcome::Done)
         }
@@ -146,20 +169,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Error> {
         Command::Utxo { ceiling, command } => utxo::run(common, *ceiling, command),
         Command::Replay { file } => record::replay(common, file),
         Command::Cli { .. } => unreachable!("it was run before"),
+        Command::Shell(options) => shell::run(common, options),
+        Command::Top(options) => top::run(common, options),
+        Command::Completions { shell } => Ok(manual::completions(*shell)),
+        Command::Man { out } => manual::pages(out.as_deref()),
     }
 }
 
-/// Replaces `@FILE` by the file's lines, an argument each, as the original did.
+/// Replaces `@FILE` by the file's lines, an argument each, as the original did. Empty lines are none.
 fn expand(arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, Error> {
     let mut expanded = Vec::new();
     for argument in arguments {
-        match argument.to_str().and_then(|text| text.strip_prefix('@')) {
-            None => expanded.push(argument),
-            Some(file) => {
-                let path = std::path::Path::new(file);
-                let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-                expanded.extend(text.lines().map(OsString::from));
+        let Some(file) = argument.to_str().and_then(|text| text.strip_prefix('@')) else {
+            expanded.push(argument);
+            continue;
+        };
+        let path = PathBuf::from(file);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(source) => return Err(Error::Arguments { path, source }),
+        };
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            if line.starts_with('@') {
+                return Err(Error::Nested { path, line: line.to_owned() });
             }
+            expanded.push(line.into());
         }
     }
     Ok(expanded)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use caesure_engine::{
     ChainEvent, ChainRequest, Command, CommandError, Effect, Input, Output, Runner,
 };
+use caesure_eventlog::{Event, Logger};
 use caesure_http::Look;
 use caesure_p2p::PeerId;
 use caesure_text::hex;
@@ -17,7 +18,9 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use crate::disk::Job;
 use crate::handle::Shared;
+use crate::log;
 use crate::reactor::{Happening, Reactor};
+use crate::service::Service;
 use crate::validator::Task;
 use crate::{Error, clock};
 
@@ -57,8 +60,9 @@ pub(crate) struct Node {
     inputs: VecDeque<Input>,
     commands: BTreeMap<u64, Sender<Result<(), CommandError>>>,
     next_command: u64,
-    is_verbose: bool,
+    logger: Logger,
     line: Line,
+    service: Service,
 }
 
 /// What the last line said.
@@ -75,7 +79,7 @@ impl Node {
         reactor: Reactor,
         queues: Queues,
         shared: Arc<Shared>,
-        is_verbose: bool,
+        logger: Logger,
     ) -> Self {
         let sync = runner.engine().sync();
         let (height, headers) = (sync.tree().height(sync.tip()), sync.tree().len());
@@ -91,18 +95,17 @@ impl Node {
             inputs: VecDeque::new(),
             commands: BTreeMap::new(),
             next_command: 0,
-            is_verbose,
+            logger,
             line,
+            service: Service::new(),
         }
     }
 
     /// Runs until it is told to stop, or the chain's thread ends. Then all connections are closed, and
     /// what the next run begins with is on its way to the disk.
     pub(crate) fn run(mut self) -> Result<(), Error> {
-        // What was noticed at the start is said whether or not somebody wants to know all.
-        let is_verbose = std::mem::replace(&mut self.is_verbose, true);
         self.step(None);
-        self.is_verbose = is_verbose;
+        self.service.ready();
         while !self.shared.stop.load(Ordering::Relaxed) {
             self.reactor
                 .turn(self.timeout(), |id| {
@@ -111,6 +114,7 @@ impl Node {
                         && self.runner.engine().wants_bytes(PeerId(id))
                 })
                 .map_err(Error::Poll)?;
+            let began = clock::instant();
             while let Some(happening) = self.reactor.next() {
                 self.feed(input_of(happening));
             }
@@ -130,7 +134,9 @@ impl Node {
             self.offer();
             self.show();
             self.keep_record();
+            log::note_slow(&self.logger, "turn of the loop", began);
         }
+        self.service.stopping();
         self.feed(Input::Stop);
         self.keep_record();
         if self.record.is_some()
@@ -217,11 +223,7 @@ impl Node {
                         let _ = waiting.send(answer);
                     }
                 }
-                Output::Network(Effect::Log(line)) => {
-                    if self.is_verbose {
-                        eprintln!("{line}");
-                    }
-                }
+                Output::Network(Effect::Log(event)) => self.logger.log(event),
             }
         }
         self.offer();
@@ -249,6 +251,11 @@ impl Node {
         let sync = self.runner.engine().sync();
         let tip = sync.tip();
         let (height, headers) = (sync.tree().height(tip), sync.tree().len());
+        self.service.turn(|| {
+            let best = sync.tree().height(sync.tree().best());
+            let peers = self.runner.engine().network().peers().count();
+            format!("height {height} of {best}, {peers} peers")
+        });
         let seconds = self.line.at.elapsed().as_secs_f64();
         let is_behind = sync.is_initial_download();
         let is_other = (height, headers) != (self.line.height, self.line.headers);
@@ -257,11 +264,16 @@ impl Node {
         }
         let best = sync.tree().height(sync.tree().best());
         let peers = self.runner.engine().network().peers().count();
-        let rate = f64::from(height.saturating_sub(self.line.height)) / seconds;
-        if is_behind {
-            eprintln!("height {height} of {best}, {peers} peers, {rate:.0} blocks/s");
-        } else if height != self.line.height {
-            eprintln!("height {height}, block {}, {peers} peers", sync.tree().hash(tip));
+        let millis = self.line.at.elapsed().as_millis().max(1);
+        let connected = u128::from(height.saturating_sub(self.line.height));
+        if is_behind || height != self.line.height {
+            self.logger.log(Event::Progress {
+                height,
+                headers: best,
+                name: sync.tree().hash(tip).0,
+                peers: peers as u64,
+                blocks_per_second: u64::try_from(1_000 * connected / millis).unwrap_or(0),
+            });
         }
         self.line = Line { at: clock::instant(), height, headers };
     }

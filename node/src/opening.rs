@@ -10,6 +10,7 @@ use caesure_wire::{BlockHash, Header};
 use crate::args::{Ceiling, Validation};
 use crate::chain::{Chain, Store};
 use crate::memory::Memory;
+use crate::progress::watch;
 use crate::{Error, clock, truncate};
 
 /// What a command does with the base.
@@ -64,16 +65,21 @@ pub(crate) fn open_chain(
     settings: &Settings,
 ) -> Result<Chain, Error> {
     let params = Arc::new(params);
+    if access != Access::Write && !folder.is_dir() {
+        return Err(Error::EmptyBase(folder.to_owned()));
+    }
     let mut store = match access {
         Access::Write => {
             fs::create_dir_all(folder).map_err(Error::io(folder))?;
-            let (mut store, report) = BlockStore::open(folder, params.magic)?;
+            let (mut store, report) =
+                watch("opening the blocks", || BlockStore::open(folder, params.magic))?;
             truncate::resume(&mut store, folder, params.magic)?;
             describe(folder, &report);
             Store::Writer(store)
         }
         Access::Read | Access::ReadFromGenesis => {
-            Store::Reader(BlockStore::open_read_only(folder, params.magic)?)
+            let open = || BlockStore::open_read_only(folder, params.magic);
+            Store::Reader(watch("opening the blocks", open)?)
         }
     };
     let entries = store.reader().entries().map(|entry| entry.map(|entry| entry.header));
@@ -98,7 +104,7 @@ pub(crate) fn open_chain(
     let mut chain = Chain::new(params, tree, store, ledger, settings);
     // The oldest are taken first, from the end.
     headers.reverse();
-    chain.accept_stored(headers, clock::unix_time());
+    watch("reading headers", || chain.accept_stored(headers, clock::unix_time()));
     chain.link_from(0);
     Ok(chain)
 }
@@ -116,8 +122,9 @@ pub(crate) fn open_ledger(
     let store_reader = store.reader();
     let mut is_stored =
         |hash: &BlockHash| Ok(store_reader.contains(hash) || store_reader.is_released(hash));
-    let (ledger, report) =
-        Ledger::open(folder, params, genesis, options, is_writer, &mut is_stored)?;
+    let (ledger, report) = watch("opening the ledger", || {
+        Ledger::open(folder, params, genesis, options, is_writer, &mut is_stored)
+    })?;
     if let Some((path, offset)) = &report.damaged {
         let path = path.display();
         eprintln!(

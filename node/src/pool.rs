@@ -2,7 +2,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use caesure_consensus::{
     BlockContext, Coin, Params, Reject, check_block, check_block_context, verify_tx_scripts,
@@ -11,6 +11,7 @@ use caesure_script::{Flags, ScriptError};
 use caesure_wire::{Block, BlockHash, DecodeError, TxView, Txid, Wtxid};
 use crossbeam_channel::{Receiver, Sender, select_biased, unbounded};
 
+use crate::disk::spawn_as;
 use crate::script_cache::ScriptCache;
 
 /// A block that passed every check that needs no coins.
@@ -101,8 +102,7 @@ impl Pool {
         let start = |_| {
             let (scripts, preparation) = (scripts_in.clone(), preparation_in.clone());
             let (out, shared) = (out.clone(), Arc::clone(&shared));
-            #[expect(clippy::disallowed_methods, reason = "this is where node starts its threads")]
-            thread::spawn(move || work(&scripts, &preparation, &out, &shared))
+            spawn_as("scripts", move || work(&scripts, &preparation, &out, &shared))
         };
         let threads = (0..threads).map(start).collect();
         let (scripts, preparation) = (Some(scripts), Some(preparation));

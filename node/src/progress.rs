@@ -1,12 +1,78 @@
 use std::io::{IsTerminal, stderr};
+use std::thread::scope;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use crossbeam_channel::{RecvTimeoutError, bounded};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sd_notify::{NotifyState, notify};
 
 use crate::chain::Chain;
 use crate::{Error, clock};
 
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between two looks of a bar that nobody moves.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Does work of unknown length. At a terminal it is named once it has lasted for a second.
+pub(crate) fn watch<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
+    show_late(what, "{spinner} {msg}, {elapsed}", 0, |_| work())
+}
+
+/// Does work that moves a bar on: up to `total`, or counting where that is 0. At a terminal it is
+/// shown once it has lasted for a second.
+pub(crate) fn measure<T>(
+    what: &'static str,
+    total: u64,
+    work: impl FnOnce(&ProgressBar) -> T,
+) -> T {
+    let template = match total {
+        0 => "{spinner} {msg}: {human_pos}, {elapsed}",
+        _ => "{msg} {bar:32} {percent:>3}%, {eta} left",
+    };
+    show_late(what, template, total, work)
+}
+
+/// Moves a bar on now and then, for what comes by the million.
+pub(crate) fn show_count(bar: &ProgressBar, count: u64) {
+    if count.is_multiple_of(4096) {
+        bar.set_position(count);
+    }
+}
+
+fn show_late<T>(
+    what: &'static str,
+    template: &str,
+    total: u64,
+    work: impl FnOnce(&ProgressBar) -> T,
+) -> T {
+    // A service manager has no terminal, and a start may take long.
+    let _ = notify(&[NotifyState::Status(what)]);
+    let bar = ProgressBar::hidden().with_message(what);
+    bar.set_length(total);
+    if !stderr().is_terminal() {
+        return work(&bar);
+    }
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    let (done, ended) = bounded::<()>(0);
+    let lasts = |time| ended.recv_timeout(time) == Err(RecvTimeoutError::Timeout);
+    scope(|scope| {
+        scope.spawn(|| {
+            if lasts(LINE_INTERVAL) {
+                bar.set_draw_target(ProgressDrawTarget::stderr());
+                while lasts(TICK) {
+                    bar.tick();
+                }
+                bar.finish_and_clear();
+            }
+        });
+        let result = work(&bar);
+        drop(done);
+        result
+    })
+}
 
 /// A bar when standard error is a terminal, a line a second elsewhere.
 pub(crate) struct Progress {

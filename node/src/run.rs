@@ -11,26 +11,37 @@ use std::time::Duration;
 
 use caesure_consensus::{HeaderId, HeaderTree, Network, Params};
 use caesure_engine::{ChainEvent, EngineOptions, Input, Runner};
-use caesure_http::{About, Cookie, ServeOptions, Stop, User, serve};
+use caesure_eventlog::Event;
+use caesure_http::{
+    About, Cookie, ServeOptions, Stop, User, WebOptions, WebUser, serve, serve_web,
+};
 use caesure_ledger::Worlds;
 use caesure_p2p::{BlockState, NetworkOptions, SavedFiles, SyncOptions};
 use caesure_wire::{BlockHash, Endpoint};
 use crossbeam_channel::{Sender, bounded};
+use rustix::system::uname;
 
 use crate::args::{Common, Run};
-use crate::disk::{Disk, Job, resolve_names, spawn};
+use crate::disk::{Disk, Job, resolve_names, spawn_as};
 use crate::handle::{Handle, Shared};
+use crate::host_names::{HostNames, ask_system};
+use crate::log::Log;
+use crate::monitor::Monitor;
 use crate::node::{News, Node, Queues};
 use crate::opening::{Access, Settings, open_chain};
+use crate::prompt::Live;
 use crate::prune::tell_missing;
 use crate::reactor::{Reactor, allow_descriptors};
+use crate::service::{self, PidFile};
 use crate::validator::{Task, Validator};
-use crate::{Error, Outcome, base, record};
+use crate::{Error, Outcome, base, clock, record};
 
 /// How many values wait for a thread at most.
 const QUEUE: usize = 1024;
 /// Descriptors for files, listeners, RPC and what the libraries need.
 const OTHER_FILES: u64 = 192;
+/// And for the web UI.
+const WEB_FILES: u64 = 256;
 /// Accepted connections that may stand beyond `-i`, until it is decided which to close.
 const ACCEPTED_BEYOND: usize = 32;
 /// How long a proxy may take to answer at the start.
@@ -52,6 +63,25 @@ struct Start {
 }
 
 pub(crate) fn run(common: &Common, run: &Run) -> Result<Outcome, Error> {
+    if run.daemon && run.logfile.is_none() {
+        return Err(Error::DaemonLog);
+    }
+    if run.daemon && !service::is_detached() {
+        return service::start();
+    }
+    if run.daemon {
+        service::leave_terminal()?;
+    }
+    let log = Log::start(common, run)?;
+    let result = open(common, run, &log);
+    log.end(&result);
+    result
+}
+
+/// Opens all files, and does the work.
+fn open(common: &Common, run: &Run, log: &Log) -> Result<Outcome, Error> {
+    let began = clock::instant();
+    let logger = &log.logger;
     let folder = base::network_folder(common.base.as_deref(), common.network())?;
     let params = run.params(common);
     if let Some(mib) =
@@ -69,12 +99,15 @@ pub(crate) fn run(common: &Common, run: &Run) -> Result<Outcome, Error> {
     let mut settings = Settings::new(&run.validation);
     settings.assumed_valid = run.validation.assumevalid.unwrap_or(params.default_assume_valid);
     if settings.assumed_valid != BlockHash::ZERO {
-        eprintln!("scripts below block {} are not checked (--assumevalid)", settings.assumed_valid);
+        logger.log(Event::AssumedValid { name: settings.assumed_valid.0 });
     }
     let chain = open_chain(&folder, params.clone(), Access::Write, &settings)?;
+    // The chain holds the folder's lock.
+    let _pid = if run.daemon { Some(PidFile::create(&folder)?) } else { None };
     let mut validator = Validator::new(chain, &folder)?;
     tell_missing(&validator.chain);
     validator.prune_target = run.prune.map(|mib| mib << 20);
+    validator.chain.logger = logger.clone();
     let chain = &validator.chain;
     let start = Start {
         tree: chain.tree.clone(),
@@ -85,23 +118,28 @@ pub(crate) fn run(common: &Common, run: &Run) -> Result<Outcome, Error> {
         worlds: chain.ledger.reader(),
     };
     let tip = start.tree.hash(start.tip);
-    eprintln!("height {}, block {tip}, in {}", start.tree.height(start.tip), folder.display());
+    logger.log(Event::Opened {
+        height: start.tree.height(start.tip),
+        name: tip.0,
+        folder: folder.display().to_string(),
+        millis: clock::millis_since(began),
+    });
     for address in &listen {
-        eprintln!("listening on {address}");
+        logger.log(Event::Listening { what: "p2p", address: address.to_string() });
     }
     let shared = Arc::new(Shared::new(reactor.waker(), tip));
     let listen = listen.into_iter().map(Endpoint::from).collect();
     let options = engine_options(run, &params, listen, &folder, start);
-    work(run, &folder, validator, shared, reactor, options)
+    work(run, &folder, log, validator, (shared, reactor), options)
 }
 
 /// Starts all threads, runs the loop, and ends them.
 fn work(
     run: &Run,
     folder: &Path,
+    log: &Log,
     validator: Validator,
-    shared: Arc<Shared>,
-    reactor: Reactor,
+    (shared, reactor): (Arc<Shared>, Reactor),
     (options, worlds): (EngineOptions, Worlds),
 ) -> Result<Outcome, Error> {
     let magic = options.network.params.magic;
@@ -123,54 +161,124 @@ fn work(
     let disk = disk.start(jobs_out, move |input| _ = tell_disk(input));
     let tell_names = tell(&shared, &news_in);
     resolve_names(names_out, move |input| _ = tell_names(input));
+    let (txs, times) = (Arc::clone(&validator.txs), Arc::clone(&validator.chain.times));
     let stop_chain = Arc::clone(&validator.chain.stop);
     let tell_chain = tell(&shared, &news_in);
     let (ended, waker) = (news_in.clone(), Arc::clone(&shared));
-    let chain = spawn(move || {
+    let chain = spawn_as("chain", move || {
         let result = validator.run(&tasks_out, |event: ChainEvent| tell_chain(Input::Chain(event)));
         let _ = ended.send(News::ChainEnded);
         waker.wake();
         result
     });
-    let stopping = Arc::clone(&shared);
-    ctrlc::set_handler(move || {
-        if stopping.stop.load(Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("stopping");
-        stopping.stop();
-    })?;
-    let about = about(run, folder, &options, &shared);
-    let handle = Handle {
+    stop_by_signal(&shared, log)?;
+    let mut handle = Handle {
         shared: Arc::clone(&shared),
         news: news_in,
+        tasks: tasks.clone(),
         jobs: jobs.clone(),
+        memory_limit: run.validation.ceiling.bytes(),
         worlds,
         blocks_path: folder.join("blocks.bin"),
-        about: Arc::new(about),
+        about: Arc::new(about(run, folder, &options, &shared)),
+        logger: log.logger.clone(),
+        txs,
+        times,
+        names: run.names.then(|| HostNames::start(ask_system)),
+        prompt: None,
     };
-    let rpc = match run.no_rpc {
-        true => None,
-        false => Some(serve_rpc(run, folder, options.network.params.rpc_port, handle.clone())?),
-    };
+    let params = options.network.params.clone();
+    handle.prompt = Some(Arc::new(Live::new(handle.clone(), params, !run.no_commands)));
+    let monitor = run.monitor(folder).map(|path| Monitor::start(&path, &handle)).transpose()?;
+    let rpc_port = options.network.params.rpc_port;
+    let rpc = || serve_rpc(run, folder, rpc_port, handle.clone());
+    let rpc = (!run.no_rpc).then(rpc).transpose()?;
+    let web = serve_pages(run, options.network.params.network, handle.clone())?;
     let runner = Runner::new(options, shared.now(), record.is_some());
     let queues = Queues { tasks: tasks.clone(), jobs: jobs.clone(), names, news };
-    let ran = Node::new(runner, record, reactor, queues, shared, run.verbose).run();
+    let ran = Node::new(runner, record, reactor, queues, shared, log.logger.clone()).run();
     handle.shared.stop();
+    drop(monitor);
     stop_chain.store(true, Ordering::Relaxed);
     // They may have ended already. Those who ask over RPC may still hold a queue.
     let _ = tasks.send(Task::Stop);
     let _ = jobs.send(Job::Stop);
     if let Some((thread, stop, _cookie)) = rpc {
-        stop.stop();
-        if let Ok(Err(error)) = thread.join() {
-            eprintln!("caesure: JSON-RPC: {error}");
-        }
+        end_server((thread, stop), "JSON-RPC");
+    }
+    if let Some(web) = web {
+        end_server(web, "web UI");
     }
     let chain = chain.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let disk = disk.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     chain.and(disk).and(ran)?;
     Ok(Outcome::Done)
+}
+
+/// Has SIGINT and SIGTERM end the loop, and the second of them the process.
+fn stop_by_signal(shared: &Arc<Shared>, log: &Log) -> Result<(), Error> {
+    let (stopping, logger) = (Arc::clone(shared), log.logger.clone());
+    ctrlc::set_handler(move || {
+        if stopping.stop.load(Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        logger.log(Event::Stopping { reason: "signal" });
+        stopping.stop();
+    })?;
+    Ok(())
+}
+
+/// Opens sockets for HTTP, as many as come about, for many machines have no IPv6, and on others its
+/// socket for all interfaces takes IPv4 too. One that another program has is an error.
+fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
+    let (mut listeners, mut failed) = (Vec::new(), None);
+    for &address in addresses {
+        match TcpListener::bind(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(_) if !listeners.is_empty() && address.ip().is_unspecified() => {}
+            Err(source) if source.kind() == ErrorKind::AddrInUse => {
+                return Err(Error::Listen { address, source });
+            }
+            Err(source) => failed = failed.or(Some(Error::Listen { address, source })),
+        }
+    }
+    if listeners.is_empty() { failed.map_or(Ok(listeners), Err) } else { Ok(listeners) }
+}
+
+type Web = (JoinHandle<io::Result<()>>, Stop);
+
+fn end_server((thread, stop): Web, name: &str) {
+    stop.stop();
+    if let Ok(Err(error)) = thread.join() {
+        eprintln!("caesure: {name}: {error}");
+    }
+}
+
+/// Serves the web UI on a thread of its own, if it is wanted.
+fn serve_pages(run: &Run, network: Network, handle: Handle) -> Result<Option<Web>, Error> {
+    let addresses = run.webui(network);
+    let open = addresses.iter().find(|address| !address.ip().is_loopback());
+    if let Some(open) = open.filter(|_| run.user.is_empty()) {
+        return Err(Error::WebWithoutUser(*open));
+    }
+    if addresses.is_empty() {
+        return Ok(None);
+    }
+    let listeners = bind(&addresses)?;
+    for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
+        handle.logger.log(Event::Listening { what: "web", address: address.to_string() });
+    }
+    let users = run.user.iter().filter_map(|user| user.split_once(':'));
+    let options = WebOptions {
+        users: users.map(|(name, password)| WebUser::new(name, password)).collect(),
+        hosts: vec![uname().nodename().to_string_lossy().into_owned()],
+        logger: handle.logger.clone(),
+        ..WebOptions::new(random_bytes())
+    };
+    let stop = Stop::new();
+    let switch = stop.clone();
+    let serve = move || serve_web(listeners, Arc::new(handle), options, &switch);
+    Ok(Some((spawn_as("web", serve), stop)))
 }
 
 type Rpc = (JoinHandle<io::Result<()>>, Stop, Option<Cookie>);
@@ -179,17 +287,7 @@ type Rpc = (JoinHandle<io::Result<()>>, Stop, Option<Cookie>);
 fn serve_rpc(run: &Run, folder: &Path, port: u16, handle: Handle) -> Result<Rpc, Error> {
     let own: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     let own = own.map(|ip| SocketAddr::new(ip, port));
-    let mut listeners = Vec::new();
-    for &address in run.rpc.as_ref().map_or(&own[..], std::slice::from_ref) {
-        match TcpListener::bind(address) {
-            Ok(listener) => listeners.push(listener),
-            // Many machines have no IPv6.
-            Err(error) if listeners.is_empty() || error.kind() == ErrorKind::AddrInUse => {
-                return Err(Error::Listen { address, source: error });
-            }
-            Err(_) => {}
-        }
-    }
+    let listeners = bind(run.rpc.as_ref().map_or(&own[..], std::slice::from_ref))?;
     let mut users = Vec::new();
     for text in &run.rpcauth {
         users.push(User::from_rpcauth(text).ok_or_else(|| Error::RpcAuth(text.clone()))?);
@@ -198,7 +296,8 @@ fn serve_rpc(run: &Run, folder: &Path, port: u16, handle: Handle) -> Result<Rpc,
     let (secret, salt) = (random_bytes(), random_bytes());
     match (&run.rpcuser, &run.rpcpassword) {
         (Some(name), Some(password)) => users.push(User::new(name, password, salt)),
-        _ => {
+        (Some(_), None) | (None, Some(_)) => return Err(Error::HalfLogin),
+        (None, None) => {
             let path = folder.join(".cookie");
             let made = Cookie::create(&path, secret).map_err(Error::io(&path))?;
             users.push(made.user());
@@ -207,8 +306,15 @@ fn serve_rpc(run: &Run, folder: &Path, port: u16, handle: Handle) -> Result<Rpc,
     }
     let stop = Stop::new();
     let switch = stop.clone();
-    let options = ServeOptions { users, ..ServeOptions::default() };
-    let thread = spawn(move || serve(listeners, Arc::new(handle), options, &switch));
+    for listener in &listeners {
+        if let Ok(address) = listener.local_addr() {
+            let address = address.to_string();
+            handle.logger.log(Event::Listening { what: "rpc", address });
+        }
+    }
+    let logger = handle.logger.clone();
+    let options = ServeOptions { users, logger, ..ServeOptions::default() };
+    let thread = spawn_as("rpc", move || serve(listeners, Arc::new(handle), options, &switch));
     Ok((thread, stop, cookie))
 }
 
@@ -235,6 +341,8 @@ fn engine_options(
         v2: run.v2transport == 1,
         proxy: run.proxy.map(Endpoint::from),
         blocks_only: run.blocksonly,
+        log_commands: run.verbose,
+        log_packets: run.packet,
         services: if start.is_pruned { SERVICES - NODE_NETWORK } else { SERVICES },
         ..NetworkOptions::new(params.clone())
     };
@@ -271,6 +379,8 @@ fn about(run: &Run, folder: &Path, options: &EngineOptions, shared: &Shared) -> 
         prune_target: run.prune.map(|mib| mib << 20),
         relays_txs: !run.blocksonly,
         proxy: options.network.proxy.clone(),
+        slots: [run.outgoing, run.incoming],
+        allows_commands: !run.no_commands,
     }
 }
 
@@ -297,7 +407,8 @@ fn listen(reactor: &mut Reactor, run: &Run, port: u16) -> Result<Vec<SocketAddr>
 /// Has the system allow as many files as it may, and refuses more connections than that.
 fn raise_descriptor_limit(run: &Run) -> Result<(), Error> {
     let wanted = run.incoming + ACCEPTED_BEYOND + run.outgoing;
-    let needed = wanted as u64 + OTHER_FILES;
+    let web = if run.webui(Network::Main).is_empty() { 0 } else { WEB_FILES };
+    let needed = wanted as u64 + OTHER_FILES + web;
     let allowed = allow_descriptors();
     if allowed < needed {
         return Err(Error::TooManyConnections { wanted: run.incoming, needed, allowed });

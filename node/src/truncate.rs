@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::args::{Ceiling, Common};
 use crate::chain::{Chain, Store};
 use crate::opening::{Access, Settings, find_block, open_chain};
+use crate::progress::watch;
 use crate::{Error, Outcome, base, report};
 
 /// Holds the kept blocks that lie behind dropped ones while the file is cut.
@@ -34,11 +35,12 @@ pub(crate) fn run(
         if !yes && !is_confirmed() {
             return Err(Error::NotConfirmed);
         }
-        step_back(&mut chain, height)?;
+        watch("stepping back", || step_back(&mut chain, height))?;
         let Store::Writer(store) = &mut chain.store else { unreachable!("opened for writing") };
-        cut(store, &folder, chain.params.magic, cut_at, |hash| {
+        let is_kept = |hash: &BlockHash| {
             chain.tree.find(hash).is_none_or(|id| chain.tree.height(id) <= height)
-        })?;
+        };
+        watch("dropping blocks", || cut(store, &folder, chain.params.magic, cut_at, is_kept))?;
     }
     let tip = *chain.ledger.tip().info();
     report(

@@ -1,5 +1,5 @@
 use caesure_consensus::Coin;
-use caesure_ledger::{BlockInfo, Summary, World};
+use caesure_ledger::{BlockInfo, Summary, Tally, World};
 use caesure_text::hex;
 use caesure_wire::{BlockHash, OutPoint};
 use serde_json::{Value, json};
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::args::{Ceiling, Common, Utxo};
 use crate::chain::Chain;
 use crate::opening::{Access, Settings, find_block, open_chain};
+use crate::progress::{measure, show_count, watch};
 use crate::{Error, Outcome, base, print_line, report, utxo_file};
 
 pub(crate) fn run(common: &Common, ceiling: Ceiling, command: &Utxo) -> Result<Outcome, Error> {
@@ -53,13 +54,31 @@ fn info(common: &Common, chain: &Chain, at: &str) -> Result<(), Error> {
     let world = world(chain, at)?;
     let info = *world.info();
     let mut fields = block_fields(&info);
-    push_summary(&mut fields, &world.summary()?);
+    let mut tally = Tally::default();
+    for_each_coin(&world, "hashing coins", |outpoint, coin| tally.push(outpoint, coin))?;
+    push_summary(&mut fields, &tally.finish());
     fields["fees"] = info.fees.into();
     fields["lost"] = info.lost().into();
     fields["chain_work"] = info.chain_work.to_string().into();
     fields["verified"] = world.is_verified().into();
     report(common, &fields);
     Ok(())
+}
+
+/// Visits all coins of a set.
+pub(crate) fn for_each_coin(
+    world: &World,
+    what: &'static str,
+    mut visit: impl FnMut(&OutPoint, &Coin),
+) -> Result<(), Error> {
+    Ok(measure(what, 0, |bar| {
+        let mut count = 0_u64;
+        world.for_each(|outpoint, coin| {
+            count += 1;
+            show_count(bar, count);
+            visit(outpoint, coin);
+        })
+    })?)
 }
 
 /// Names a block.
@@ -69,7 +88,7 @@ pub(crate) fn block_fields(info: &BlockInfo) -> Value {
 
 fn diff(common: &Common, chain: &Chain, from: &str, at: &str) -> Result<(), Error> {
     let (from, to) = (world(chain, from)?, world(chain, at)?);
-    let difference = from.diff(&to)?;
+    let difference = watch("comparing", || from.diff(&to))?;
     let mut fields = json!({
         "from": block_fields(from.info()),
         "at": block_fields(to.info()),

@@ -9,12 +9,14 @@ use caesure_ledger::original::{CoinsHeader, CoinsWriter, Entry, Header};
 use caesure_ledger::{BlockInfo, FormatError, Ledger, Summary, Tally, World, original, snapshot};
 use caesure_text::hex;
 use caesure_wire::{BlockHash, OutPoint};
+use indicatif::ProgressBarIter;
 use serde_json::{Value, json};
 
 use crate::args::{Ceiling, Common};
 use crate::chain::Chain;
 use crate::opening::{Access, Settings, open_chain, open_ledger};
-use crate::utxo::{block_fields, push_summary, world};
+use crate::progress::{measure, show_count};
+use crate::utxo::{block_fields, for_each_coin, push_summary, world};
 use crate::{Error, base, report};
 
 /// The first byte of the original's files; a snapshot begins with a `u`.
@@ -25,7 +27,10 @@ const BUFFER: usize = 1 << 20;
 /// Shows what a file holds.
 pub(crate) fn info(common: &Common, path: &Path) -> Result<(), Error> {
     let (input, is_original) = open_file(path)?;
-    let fields = if is_original { original_fields(input) } else { snapshot_fields(input) };
+    let fields = read_measured(input, |input| match is_original {
+        true => original_fields(input),
+        false => snapshot_fields(input),
+    });
     report(common, &fields.map_err(Error::format(path))?);
     Ok(())
 }
@@ -99,7 +104,7 @@ fn write_each(
     mut push: impl FnMut(&OutPoint, &Coin) -> io::Result<()>,
 ) -> Result<(), Error> {
     let mut written = Ok(());
-    world.for_each(|outpoint, coin| {
+    for_each_coin(world, "writing coins", |outpoint, coin| {
         if written.is_ok() {
             written = push(outpoint, coin);
         }
@@ -144,12 +149,17 @@ pub(crate) fn load(
         fees: 0,
         issued: (0..=height).map(|height| subsidy(height, &chain.params)).sum(),
     };
-    let mut coins_read = reader.map(|coin| coin.map_err(Error::format(path)));
     // The empty ledger gives way to one that begins with the set.
     let (genesis, options) = (*chain.ledger.base(), settings.ledger());
     chain.ledger = Ledger::in_memory(genesis, options.horizon);
     let params = &chain.params;
-    Ledger::load(&folder, params, base, options.clone(), &mut coins_read, expected.0)?;
+    measure("loading coins", coins, |bar| {
+        let mut coins = reader.zip(1..).map(|(coin, count)| {
+            show_count(bar, count);
+            coin.map_err(Error::format(path))
+        });
+        Ledger::load(&folder, params, base, options.clone(), &mut coins, expected.0)
+    })?;
     chain.ledger = open_ledger(&folder, params, genesis, options, &chain.store)?;
     chain.save()?;
     report(
@@ -204,6 +214,17 @@ fn open_file(path: &Path) -> Result<(BufReader<File>, bool), Error> {
     let first = input.fill_buf().map_err(Error::io(path))?.first();
     let is_original = first == Some(&ORIGINAL);
     Ok((input, is_original))
+}
+
+/// Reads a file behind a bar.
+fn read_measured<T>(
+    input: BufReader<File>,
+    read: impl FnOnce(BufReader<ProgressBarIter<BufReader<File>>>) -> T,
+) -> T {
+    let length = input.get_ref().metadata().map_or(0, |file| file.len());
+    measure("reading coins", length, |bar| {
+        read(BufReader::with_capacity(BUFFER, bar.wrap_read(input)))
+    })
 }
 
 fn snapshot_fields(input: impl BufRead) -> Result<Value, FormatError> {

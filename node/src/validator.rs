@@ -6,7 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use caesure_engine::{ChainEvent, ChainRequest};
@@ -17,7 +17,7 @@ use crate::chain::Chain;
 use crate::disk::replace_file;
 use crate::header_file::HeaderFile;
 use crate::prune::{prune, pruned_height};
-use crate::{Error, clock};
+use crate::{Error, clock, log};
 
 /// Blocks that a user holds for invalid, a hash a line.
 const INVALID: &str = "invalid.txt";
@@ -29,6 +29,8 @@ pub(crate) enum Task {
     Request(ChainRequest),
     /// A stored block is wanted that the index on the disk does not have yet.
     Find(BlockHash, Sender<Option<Vec<u8>>>),
+    /// The ledger is to be written to the disk.
+    Save,
     /// Go on with nothing more.
     Stop,
 }
@@ -40,6 +42,8 @@ pub(crate) struct Validator {
     folder: PathBuf,
     /// How many bytes of blocks are kept, where old ones are released.
     pub(crate) prune_target: Option<u64>,
+    /// How many transactions were connected, for others to see.
+    pub(crate) txs: Arc<AtomicU64>,
     /// How many blocks were connected when old ones were last released.
     pruned_at: u64,
     /// Blocks that a user holds for invalid.
@@ -64,7 +68,8 @@ impl Validator {
             chain.tell(ChainEvent::Pruned { height });
         }
         let (folder, prune_target) = (folder.to_owned(), None);
-        Ok(Self { chain, headers, folder, prune_target, pruned_at: 0, marks })
+        let txs = Arc::default();
+        Ok(Self { chain, headers, folder, prune_target, txs, pruned_at: 0, marks })
     }
 
     /// Takes what the engine asks. It is done by [`step`](Self::step), but for what users ask, which
@@ -160,7 +165,10 @@ impl Validator {
         let mut synced = clock::instant();
         let mut is_synced = true;
         while !self.chain.is_stopped() {
+            let began = clock::instant();
             let is_busy = self.step()?;
+            log::note_slow(&self.chain.logger, "step of the validator", began);
+            self.txs.store(self.chain.counts.txs, Ordering::Relaxed);
             is_synced &= !is_busy;
             if !is_synced && (!is_busy || SYNC_INTERVAL < synced.elapsed()) {
                 self.chain.sync()?;
@@ -196,6 +204,7 @@ impl Validator {
                     // Who asked may be gone.
                     let _ = answer.send(self.chain.store.find(&hash)?);
                 }
+                Some(Task::Save) => self.chain.begin_save()?,
                 Some(Task::Stop) => break,
             }
         }

@@ -556,3 +556,65 @@ fn a_peer_that_says_nothing_or_nonsense_harms_nobody() {
     let _ = BufReader::new(loud).read_line(&mut line);
     assert_eq!(node.get("getblockcount", &json!([])), 10);
 }
+
+/// The records of a log, each as the names of its facility and event and its other items.
+fn records(path: &Path) -> Vec<caesure_eventlog::Record> {
+    let mut reader = caesure_eventlog::RecordReader::new(std::fs::File::open(path).unwrap());
+    let records = std::iter::from_fn(|| reader.next_record().unwrap()).collect();
+    assert_eq!((reader.skipped(), reader.pending()), (0, 0));
+    records
+}
+
+#[test]
+fn a_log_tells_what_happened_from_the_start_to_the_end() {
+    let first = Node::start(&[]);
+    let blocks = chain(&genesis(), 1, 20, 1);
+    blocks.iter().for_each(|block| assert_eq!(first.submit(block), Value::Null));
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("log.bin");
+    let option = format!("--logfile={}", path.display());
+    let words = [first.dial(), option, "-v".to_owned(), "--packet".to_owned()];
+    let mut second = Node::start(&words);
+    second.wait_tip(&last(&blocks));
+    // Three blocks, of which the last two make another branch.
+    let fork = chain(&header(&blocks[17]), 19, 3, 2);
+    fork.iter().for_each(|block| _ = second.submit(block));
+    second.wait_tip(&last(&fork));
+    second.get("setban", &json!(["9.9.9.9", "add"]));
+    assert_eq!(second.end("-TERM"), Some(0));
+
+    let records = records(&path);
+    let text =
+        |record: &caesure_eventlog::Record| caesure_eventlog::text::items(&record.items, true);
+    let lines: Vec<String> = records.iter().map(text).collect();
+    let find = |start: &str| {
+        lines.iter().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}"))
+    };
+    assert!(
+        lines[0].starts_with("server starting ") && lines[0].contains("--packet"),
+        "{}",
+        lines[0]
+    );
+    assert_eq!(lines[lines.len() - 1], "server stopped done");
+    let peer = format!("(127.0.0.1, {})", first.port);
+    assert!(find("server connect outgoing").ends_with(&peer));
+    assert!(find("network ready").contains(&format!("{peer} manual v2 70017 /caesure:")));
+    find("headers accepted 20 20 ");
+    find(&format!("conn <= {peer} headers "));
+    find(&format!("conn => {peer} getdata "));
+    find("server command \"Ban {");
+    find("network banned 9.9.9.9/32 ");
+    find("http request rpc (127.0.0.1, ");
+    find("server stopping signal");
+    find("server disconnect ");
+    assert!(!lines.iter().any(|line| line.starts_with("conn ") && line.contains(" ping ")));
+    for block in &blocks {
+        let name = hash(block);
+        find(&format!("db add {name} "));
+        find(&format!("ledger add {name} "));
+        let payload = caesure_text::hex::encode(block);
+        find(&format!("recv {peer} block {payload}"));
+    }
+    let tip = format!("ledger tip {} {} 21 2", last(&blocks), last(&fork));
+    assert!(lines.contains(&tip), "{tip}");
+}

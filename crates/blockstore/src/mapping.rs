@@ -78,6 +78,9 @@ static NAMED: [Named; NAMES] = [const {
 /// Who says the sentence, and what was done with the signal before.
 static BEFORE: OnceLock<(&str, libc::sigaction)> = OnceLock::new();
 
+/// How long others have to take note of the sentence that [`name_bus_errors`] ends the process with.
+const LAST_WORDS_MILLIS: c_int = 200;
+
 /// Remembers of which file a mapping is, for [`name_bus_errors`]. To be dropped before the mapping.
 #[derive(Debug)]
 pub struct MappingName {
@@ -135,7 +138,7 @@ pub fn name_bus_errors(program: &'static str) {
     });
     let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_bus_error;
     // SAFETY: the handler is of the form that `SA_SIGINFO` asks for, and calls nothing but what is
-    // safe in a handler: atomics, `write`, `_exit`, `sigaction`.
+    // safe in a handler: atomics, `write`, `poll`, `_exit`, `sigaction`.
     unsafe {
         let mut ours: libc::sigaction = mem::zeroed();
         ours.sa_sigaction = handler as *const () as usize;
@@ -163,6 +166,9 @@ extern "C" fn on_bus_error(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void)
                 // SAFETY: the bytes are valid. What cannot be written is not said.
                 let _ = unsafe { libc::write(2, part.as_ptr().cast(), part.len()) };
             }
+            // Standard error may be a pipe that a thread of this process reads.
+            // SAFETY: it waits for nothing but the time.
+            unsafe { libc::poll(ptr::null_mut(), 0, LAST_WORDS_MILLIS) };
             // SAFETY: it ends the process and runs nothing of it.
             unsafe { libc::_exit(1) }
         }

@@ -126,6 +126,14 @@ impl BlockReader {
         stored.map(|slot| (slot.hash, slot.size()))
     }
 
+    /// Returns the hashes of the blocks from a number on, at most `count`, in the order in which they
+    /// were stored; the first ever stored has number 0.
+    #[must_use]
+    pub fn stored(&self, from: usize, count: usize) -> Vec<BlockHash> {
+        let slots = self.index.slots().get(from..).unwrap_or_default();
+        slots.iter().take(count).map(|slot| slot.hash).collect()
+    }
+
     /// Returns the byte of `blocks.bin` at which a block's record begins.
     #[must_use]
     pub fn position(&self, hash: &BlockHash) -> Option<u64> {

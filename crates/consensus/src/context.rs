@@ -65,9 +65,29 @@ impl BlockContext {
     /// Gathers the facts about a block whose header is in the tree.
     #[must_use]
     pub fn new(params: &Params, tree: &HeaderTree, id: HeaderId) -> Self {
-        let height = tree.height(id);
-        let hash = tree.hash(id);
-        let parent = tree.parent(id);
+        let (height, hash, time) = (tree.height(id), tree.hash(id), tree.header(id).time);
+        Self::at(params, tree, (id, tree.parent(id)), (height, hash, time))
+    }
+
+    /// Gathers the facts about a block on `parent` whose header need not be in the tree; as
+    /// [`id`](Self::id) it has the parent's. `time` is the header's, in seconds since 1970.
+    #[must_use]
+    pub fn child(
+        params: &Params,
+        tree: &HeaderTree,
+        parent: HeaderId,
+        hash: BlockHash,
+        time: u32,
+    ) -> Self {
+        Self::at(params, tree, (parent, Some(parent)), (tree.height(parent) + 1, hash, time))
+    }
+
+    fn at(
+        params: &Params,
+        tree: &HeaderTree,
+        (id, parent): (HeaderId, Option<HeaderId>),
+        (height, hash, time): (u32, BlockHash, u32),
+    ) -> Self {
         let median_time_past = parent.map_or(0, |parent| tree.median_time_past(parent));
         let has_csv = params.is_active(Deployment::Csv, height);
         let is_searched = parent.is_some_and(|parent| is_behind_bip34(params, tree, parent));
@@ -77,7 +97,7 @@ impl BlockContext {
             height,
             hash,
             median_time_past,
-            lock_time_cutoff: if has_csv { median_time_past } else { tree.header(id).time },
+            lock_time_cutoff: if has_csv { median_time_past } else { time },
             flags: script_flags(params, height, &hash),
             has_height_in_coinbase: params.is_active(Deployment::HeightInCoinbase, height),
             has_csv,

@@ -1,4 +1,5 @@
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::iter;
 
 use caesure_wire::{BlockHash, Header, MerkleRoot};
@@ -27,6 +28,8 @@ pub struct HeaderTree {
     params: Params,
     entries: Vec<Entry>,
     ids: HashTable<u32>,
+    /// The headers that no other stands on.
+    leaves: Vec<HeaderId>,
     best: HeaderId,
 }
 
@@ -56,7 +59,8 @@ impl HeaderTree {
     #[must_use]
     pub fn new(params: &Params) -> Self {
         let (entries, ids, best) = (Vec::new(), HashTable::new(), Self::GENESIS);
-        let mut tree = Self { params: params.clone(), entries, ids, best };
+        let leaves = Vec::new();
+        let mut tree = Self { params: params.clone(), entries, ids, leaves, best };
         tree.insert(&params.genesis, params.genesis_hash, None);
         tree
     }
@@ -181,6 +185,35 @@ impl HeaderTree {
     #[must_use]
     pub const fn best(&self) -> HeaderId {
         self.best
+    }
+
+    /// Returns the headers that no other stands on, the ends of all branches.
+    #[must_use]
+    pub fn leaves(&self) -> &[HeaderId] {
+        &self.leaves
+    }
+
+    /// Returns all headers at a height, those first whose branch leads to the most work. Takes time in
+    /// proportion to the branches.
+    #[must_use]
+    pub fn at_height(&self, height: u32) -> Vec<HeaderId> {
+        let mut leaves = self.leaves.clone();
+        leaves.sort_by_key(|id| (Reverse(self.chain_work(*id)), *id));
+        let mut found = Vec::new();
+        for id in leaves.into_iter().filter_map(|leaf| self.ancestor(leaf, height)) {
+            if !found.contains(&id) {
+                found.push(id);
+            }
+        }
+        found
+    }
+
+    /// Returns the headers that stand on a header, those first whose branch leads to the most work.
+    #[must_use]
+    pub fn children(&self, id: HeaderId) -> Vec<HeaderId> {
+        let mut children = self.at_height(self.height(id) + 1);
+        children.retain(|child| self.parent(*child) == Some(id));
+        children
     }
 
     /// Returns the ancestor at a height, or the header itself; none above it.
@@ -367,6 +400,10 @@ impl HeaderTree {
         });
         let entries = &self.entries;
         self.ids.insert_unique(key(&hash), id.0, |id| key(&entries[*id as usize].hash));
+        match self.leaves.iter_mut().rev().find(|leaf| Some(**leaf) == parent) {
+            Some(leaf) => *leaf = id,
+            None => self.leaves.push(id),
+        }
         self.best = self.better(self.best, id);
         id
     }

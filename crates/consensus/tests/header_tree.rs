@@ -53,6 +53,26 @@ fn ancestors_and_fork_points_are_those_of_a_naive_walk() {
 }
 
 #[test]
+fn leaves_children_and_headers_of_a_height_are_those_of_a_naive_search() {
+    let tree = bushy(1500);
+    let all = || (0..1501).map(HeaderId);
+    let children = |id| all().filter(|it| tree.parent(*it) == Some(id)).collect::<BTreeSet<_>>();
+    let leaves: BTreeSet<_> = all().filter(|id| children(*id).is_empty()).collect();
+    assert!(10 < leaves.len());
+    assert_eq!(tree.leaves().iter().copied().collect::<BTreeSet<_>>(), leaves);
+    assert_eq!(tree.leaves().len(), leaves.len());
+    for id in all().step_by(7) {
+        let height = tree.height(id);
+        let peers: BTreeSet<_> = all().filter(|it| tree.height(*it) == height).collect();
+        let found = tree.at_height(height);
+        assert_eq!((found.len(), found.iter().copied().collect()), (peers.len(), peers));
+        assert_eq!(Some(found[0]), tree.ancestor(tree.best(), height).or(Some(found[0])));
+        assert_eq!(tree.children(id).into_iter().collect::<BTreeSet<_>>(), children(id));
+    }
+    assert_eq!(tree.at_height(2000), []);
+}
+
+#[test]
 fn headers_are_given_back_and_found() {
     let tree = bushy(300);
     for id in (0..301).map(HeaderId) {

@@ -3,11 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use caesure_consensus::{HeaderId, HeaderTree};
+use caesure_eventlog as log;
 use caesure_p2p::{
     Action, BlockState, ConnectionKind, Effect, Event, Network, NetworkError, NetworkOptions, Now,
     PeerId, Random, SavedFiles, Submitted, Sync, SyncError, SyncOptions,
 };
-use caesure_wire::{Block, BlockHash};
+use caesure_wire::{Block, BlockHash, Header};
 
 use crate::{ChainEvent, ChainRequest, Command, CommandError, Input, Output};
 
@@ -169,13 +170,21 @@ impl Engine {
             Action::NoteTx(peer) => self.network.note_tx(peer, now),
             Action::Protect(peer) => self.network.protect(peer),
             Action::Announced(peer) => self.network.note_announcement(peer, now),
-            Action::Headers(headers) => self.ask_chain(ChainRequest::Headers(headers)),
+            Action::Headers(headers) => {
+                self.log_headers(&headers);
+                self.ask_chain(ChainRequest::Headers(headers));
+            }
             Action::Block { hash, bytes } => {
                 self.ask_chain(ChainRequest::Block { hash, bytes });
             }
             Action::Read { ticket, hash } => self.ask_chain(ChainRequest::Read { ticket, hash }),
-            Action::StaleTip(is_stale) => self.network.set_try_new_outbound(is_stale),
-            Action::Log(line) => self.outputs.push_back(Output::Network(Effect::Log(line))),
+            Action::StaleTip(is_stale) => {
+                self.network.set_try_new_outbound(is_stale);
+                if is_stale {
+                    let height = self.sync.tree().height(self.sync.tip());
+                    self.log(log::Event::StaleTip { height });
+                }
+            }
         }
     }
 
@@ -183,7 +192,45 @@ impl Engine {
         self.outputs.push_back(Output::Chain(request));
     }
 
+    fn log(&mut self, event: log::Event) {
+        self.outputs.push_back(Output::Network(Effect::Log(event)));
+    }
+
+    fn log_headers(&mut self, headers: &[Header]) {
+        let tree = self.sync.tree();
+        if let Some(id) = headers.last().and_then(|last| tree.find(&last.hash())) {
+            let (count, height, name) = (headers.len() as u64, tree.height(id), tree.hash(id).0);
+            self.log(log::Event::Headers { count, height, name });
+        }
+    }
+
+    /// Says what became of the chain.
+    fn log_chain(&mut self, event: &ChainEvent) {
+        let (tree, tip) = (self.sync.tree(), self.sync.tip());
+        let height = |hash: &BlockHash| tree.find(hash).map_or(0, |id| tree.height(id));
+        self.log(match event {
+            ChainEvent::Stored { hash } => {
+                log::Event::BlockStored { name: hash.0, height: height(hash) }
+            }
+            ChainEvent::Connected { hash } => {
+                log::Event::BlockConnected { name: hash.0, height: height(hash) }
+            }
+            ChainEvent::Refused { hash, reason, .. } => {
+                log::Event::BlockRefused { name: hash.0, reason: reason.clone() }
+            }
+            ChainEvent::Tip { hash } => {
+                let Some(id) = tree.find(hash).filter(|&id| id != tip) else { return };
+                let fork_depth = tree.height(tip) - tree.height(tree.fork_point(tip, id));
+                let (old, height) = (tree.hash(tip).0, tree.height(id));
+                log::Event::Tip { old, new: hash.0, height, fork_depth }
+            }
+            ChainEvent::Pruned { height } => log::Event::Pruned { height: *height },
+            ChainEvent::Read { .. } | ChainEvent::Done { .. } => return,
+        });
+    }
+
     fn chain(&mut self, event: ChainEvent, now: Now) {
+        self.log_chain(&event);
         match event {
             ChainEvent::Stored { hash } => {
                 self.sync.stored(&hash, now);

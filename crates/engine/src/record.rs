@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use caesure_consensus::{HeaderId, HeaderTree, Network, Params, RejectClass, Work};
+use caesure_eventlog::Class;
 use caesure_hash::{Sha256, sha256d};
 use caesure_p2p::{
     BlockState, ConnectionKind, NetworkOptions, Now, PeerId, SavedFiles, SyncOptions,
@@ -111,8 +112,10 @@ fn framed(now: Now, put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     record
 }
 
+/// What is logged at a user's wish alone is left out.
 fn hash_output(hash: &mut Sha256, output: &Output) {
     let (what, bytes) = match output {
+        Output::Network(Effect::Log(event)) if event.shape().class == Class::Trace => return,
         Output::Network(Effect::Send { peer, bytes }) => (format!("send {peer}"), &bytes[..]),
         Output::Chain(ChainRequest::Block { hash, bytes }) => (format!("block {hash}"), &bytes[..]),
         Output::Network(Effect::Save { file, bytes }) => (format!("save {file}"), &bytes[..]),

@@ -97,7 +97,7 @@ impl Drop for Cookie {
 }
 
 /// Compares in a time that does not depend on where the difference is.
-fn equal(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     let difference = a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b));
     std::hint::black_box(difference) == 0 && a.len() == b.len()
 }

@@ -1,7 +1,7 @@
 //! One call of a method: its arguments, and the view of the chain that it reads.
 
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use caesure_consensus::{HeaderId, HeaderTree, Params};
 use caesure_engine::{Command, CommandError, Engine};
@@ -12,6 +12,7 @@ use caesure_wire::BlockHash;
 use serde_json::Value;
 
 use crate::Backend;
+use crate::backend;
 use crate::error::{Answer, RpcError, code, fail};
 use crate::table::{Method, type_name};
 
@@ -39,15 +40,7 @@ impl Call<'_> {
         &self,
         look: impl FnOnce(&Engine, Now) -> T + Send + 'static,
     ) -> Result<T, RpcError> {
-        let found = Arc::new(Mutex::new(None));
-        let place = Arc::clone(&found);
-        self.backend.query(Box::new(move |engine, now| {
-            let value = look(engine, now);
-            if let Ok(mut place) = place.lock() {
-                *place = Some(value);
-            }
-        }));
-        let found = found.lock().ok().and_then(|mut found| found.take());
+        let found = backend::look(&**self.backend, look);
         found.ok_or_else(|| RpcError::new(code::CLIENT_NOT_CONNECTED, "Shutting down"))
     }
 

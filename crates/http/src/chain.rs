@@ -1,6 +1,5 @@
 //! Methods about blocks, headers and the set of coins.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use caesure_consensus::{
@@ -82,7 +81,7 @@ fn target(bits: u32) -> String {
 }
 
 /// Core: `GetDifficulty`.
-fn difficulty(bits: u32) -> f64 {
+pub(crate) fn difficulty(bits: u32) -> f64 {
     let exponent = i32::try_from(bits >> 24).unwrap_or(0);
     f64::from(0xffff) / f64::from(bits & 0x00ff_ffff) * 256_f64.powi(29 - exponent)
 }
@@ -116,43 +115,14 @@ impl Call<'_> {
         Block::parse(bytes).map_err(unreadable)
     }
 
-    /// Returns the coins that a block's transactions spend, but for the first transaction's, which
-    /// spends none: a list for each. None when nothing is known of it.
+    /// As [`spent_lists`].
     pub(crate) fn spent(
         &self,
         block: &Block<Vec<u8>>,
         height: u32,
     ) -> Result<Option<Vec<Vec<Coin>>>, RpcError> {
-        let coins = self.backend.worlds().spent(&block.hash(), height).map_err(unreadable)?;
-        let Some(coins) = coins else { return Ok(None) };
-        let mut coins = coins.into_iter();
-        let txids = block.txids();
-        let mut made = BTreeMap::new();
-        let mut lists = vec![Vec::new()];
-        for (index, (tx, txid)) in block.txs().zip(&txids).enumerate() {
-            if 0 < index {
-                let own = tx.inputs().map(|input| own_coin(block, &made, input.prevout, height));
-                let list: Option<Vec<Coin>> = own.map(|own| own.or_else(|| coins.next())).collect();
-                let Some(list) = list else { return Ok(None) };
-                lists.push(list);
-            }
-            made.insert(*txid, index);
-        }
-        Ok(Some(lists))
+        self.backend.worlds().spent_lists(block, height).map_err(unreadable)
     }
-}
-
-/// The output of an earlier transaction of the same block.
-fn own_coin(
-    block: &Block<Vec<u8>>,
-    made: &BTreeMap<Txid, usize>,
-    outpoint: OutPoint,
-    height: u32,
-) -> Option<Coin> {
-    let index = *made.get(&outpoint.txid)?;
-    let tx = block.tx(index);
-    let vout = usize::try_from(outpoint.vout).ok().filter(|vout| *vout < tx.output_count())?;
-    Coin::from_output(&tx.output(vout), height, index == 0)
 }
 
 pub(crate) fn getbestblockhash(call: &mut Call<'_>) -> Answer {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use caesure_consensus::Network;
+use caesure_p2p::{ConnectionKind, PeerInfo};
 use serde_json::{Value, json};
 
 use crate::call::Call;
@@ -39,6 +40,50 @@ pub(crate) fn getrpcinfo(call: &mut Call<'_>) -> Answer {
     let log = log.map_or_else(String::new, |path| path.display().to_string());
     let active = [json!({ "method": "getrpcinfo", "duration": 0 })];
     Ok(json!({ "active_commands": active, "logpath": log }))
+}
+
+pub(crate) fn getcaesureinfo(call: &mut Call<'_>) -> Answer {
+    let (worlds, resources) = (call.backend.worlds(), call.backend.resources());
+    let about = call.backend.about();
+    let (started, user_agent, pruned) = (about.started, about.user_agent.clone(), about.is_pruned);
+    let (tip, root) = (*worlds.tip().info(), worlds.root());
+    let (held, forks) = (worlds.worlds().len(), worlds.leaves().len());
+    let queues = resources.queues.iter().map(
+        |queue| json!({ "name": queue.name, "depth": queue.depth, "capacity": queue.capacity }),
+    );
+    let queues: Value = queues.collect();
+    let blocks = call.backend.disk_use();
+    call.look(move |engine, now| {
+        let (sync, network) = (engine.sync(), engine.network());
+        let tree = sync.tree();
+        let in_flight =
+            |peer: &PeerInfo| sync.peer_chain(peer.id).map_or(0, |chain| chain.in_flight.len());
+        let (peers, totals) = (network.peers(), network.totals());
+        let inbound = network.peers().filter(|peer| peer.kind == ConnectionKind::Inbound).count();
+        json!({
+            "subversion": user_agent,
+            "chain": tree.params().network.name(),
+            "uptime": now.mono.saturating_sub(started).as_secs(),
+            "blocks": tip.height,
+            "bestblockhash": tip.hash.to_string(),
+            "time": tree.find(&tip.hash).map(|id| tree.header(id).time),
+            "headers": tree.height(tree.best()),
+            "initialblockdownload": sync.is_initial_download(),
+            "pruned": pruned,
+            "blocks_in_flight": network.peers().map(in_flight).sum::<usize>(),
+            "worlds": {
+                "held": held,
+                "forks": forks,
+                "oldest_height": root.height,
+                "oldest": root.hash.to_string(),
+            },
+            "peers": { "inbound": inbound, "outbound": peers.count() - inbound },
+            "bytes": { "received": totals.received, "sent": totals.sent },
+            "disk": { "blocks": blocks, "ledger": resources.ledger, "free": resources.free },
+            "memory": { "resident": resources.memory, "limit": resources.memory_limit },
+            "queues": queues,
+        })
+    })
 }
 
 pub(crate) fn setmocktime(call: &mut Call<'_>) -> Answer {

@@ -1,4 +1,4 @@
-//! JSON-RPC over HTTP as bitcoind speaks it, over a handle to a running node.
+//! JSON-RPC over HTTP as bitcoind speaks it, and the web UI, over a handle to a running node.
 //!
 //! [`serve`] answers until it is stopped: one thread for all connections, a few for calls. What it
 //! asks of the node is [`Backend`]; who may ask is told by [`User`] and [`Cookie`]. Clients notice
@@ -15,7 +15,11 @@
 //! command line. Limits: [`ServeOptions`] for connections, calls, bytes and time; 200,000 values a
 //! request; 256 MiB of answers a batch.
 //!
-//! Sources: Core's `httprpc.cpp`, `rpc/`, `core_io.cpp`; BIP-0022, BIP-0380.
+//! [`serve_web`] is the web UI, on a port of its own: pages that are made anew for each request, and
+//! server-sent events that keep them up to date. [`WebOptions`] has its limits, [`WebUser`] who may
+//! see them.
+//!
+//! Sources: Core's `httprpc.cpp`, `rpc/`, `core_io.cpp`; BIP-0022, BIP-0380; RFC 7616.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -36,8 +40,10 @@ mod peers;
 mod server;
 mod table;
 mod transactions;
+mod web;
 
 pub use auth::{Cookie, User};
-pub use backend::{About, Backend, Look};
+pub use backend::{About, Backend, Histogram, Look, Queue, Resources, Stored, Thread};
 pub use server::{ServeOptions, Stop, serve};
 pub use table::{Conversion, conversion, pretty};
+pub use web::{WebOptions, WebUser, serve_web};

@@ -17,10 +17,10 @@ use crate::error::{Answer, RpcError, code, fail, fail_if};
 use crate::json::{Object, amount, object, real};
 
 /// The version of the peer-to-peer protocol. Core: `PROTOCOL_VERSION`.
-const PROTOCOL_VERSION: u32 = 70_017;
+pub(crate) const PROTOCOL_VERSION: u32 = 70_017;
 
 /// How long a ban lasts when nothing is said, in seconds. Core: `DEFAULT_MISBEHAVING_BANTIME`.
-const BAN_TIME: u64 = 24 * 60 * 60;
+pub(crate) const BAN_TIME: u64 = 24 * 60 * 60;
 
 /// Satoshi per 1,000 vbytes below which nothing is relayed. Core: `DEFAULT_MIN_RELAY_TX_FEE`,
 /// `DEFAULT_INCREMENTAL_RELAY_FEE`.
@@ -109,7 +109,7 @@ fn peer_json(peer: &PeerInfo, chain: &PeerChain, heights: [i64; 2], now: Now) ->
 }
 
 /// Core: `GetServicesNames`.
-fn service_names(services: u64) -> Vec<String> {
+pub(crate) fn service_names(services: u64) -> Vec<String> {
     let name = |bit: u32| {
         let known = SERVICES.iter().find(|(known, _)| *known == bit);
         known.map_or_else(|| format!("UNKNOWN[2^{bit}]"), |(_, name)| (*name).to_owned())
@@ -118,7 +118,7 @@ fn service_names(services: u64) -> Vec<String> {
 }
 
 /// Leaves out what could do harm where it is shown. Core: `SanitizeString`.
-fn sanitized(bytes: &[u8]) -> String {
+pub(crate) fn sanitized(bytes: &[u8]) -> String {
     let is_safe = |byte: &u8| byte.is_ascii_alphanumeric() || b" .,;-_/:?@()".contains(byte);
     bytes.iter().copied().filter(is_safe).map(char::from).collect()
 }

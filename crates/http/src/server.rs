@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::HttpBody;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::routing::any;
+use caesure_eventlog::{Event, Logger};
 use caesure_p2p::Subnet;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -37,6 +39,8 @@ pub struct ServeOptions {
     pub timeout: Duration,
     /// How many bytes a request may have.
     pub body: usize,
+    /// Where requests are told.
+    pub logger: Logger,
 }
 
 impl Default for ServeOptions {
@@ -49,6 +53,7 @@ impl Default for ServeOptions {
             queue: 64,
             timeout: Duration::from_secs(30),
             body: 32 << 20,
+            logger: Logger::default(),
         }
     }
 }
@@ -80,6 +85,12 @@ impl Stop {
     /// backend.
     pub fn stop(&self) {
         self.0.send_replace(true);
+    }
+
+    /// Waits until it is pressed.
+    pub(crate) async fn pressed(&self) {
+        // The sender is held by `self`.
+        let _ = self.0.subscribe().wait_for(|is| *is).await;
     }
 }
 
@@ -126,9 +137,7 @@ pub fn serve(
             let (server, connections) = (server.clone(), Arc::clone(&connections));
             accepting.spawn(accept(listener, server, connections, stop.0.subscribe()));
         }
-        let mut stopped = stop.0.subscribe();
-        // The sender is held by `stop`.
-        let _ = stopped.wait_for(|is| *is).await;
+        stop.pressed().await;
         accepting.abort_all();
         // What was asked is answered; who holds a connection without asking is not waited for.
         let _ = tokio::time::timeout(FAILURE_DELAY * 8, connections.acquire_many(all)).await;
@@ -175,7 +184,19 @@ async fn accept(
 
 fn router(server: Server, remote: SocketAddr) -> Router {
     let handle = move |State(server): State<Server>, request: Request<Body>| async move {
-        respond(&server, remote.ip(), request).await
+        let logger = &server.options.logger;
+        let (began, request_line) =
+            (logger.now(), format!("{} {}", request.method(), request.uri()));
+        let response = respond(&server, remote.ip(), request).await;
+        logger.log(Event::Request {
+            server: "rpc",
+            remote: remote.into(),
+            request: request_line,
+            status: response.status().as_u16(),
+            size: response.body().size_hint().exact().unwrap_or(0),
+            micros: u64::try_from(logger.now() - began).unwrap_or(0),
+        });
+        response
     };
     Router::new().route("/", any(handle)).with_state(server)
 }

@@ -40,7 +40,7 @@ pub(crate) struct Method {
 /// passed, `.` when not shown.
 static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| read(include_str!("methods.txt")));
 
-const HANDLERS: [(&str, Run); 54] = [
+const HANDLERS: [(&str, Run); 55] = [
     ("getbestblockhash", chain::getbestblockhash),
     ("getblockcount", chain::getblockcount),
     ("getblockhash", chain::getblockhash),
@@ -65,6 +65,7 @@ const HANDLERS: [(&str, Run); 54] = [
     ("stop", control::stop),
     ("uptime", control::uptime),
     ("getrpcinfo", control::getrpcinfo),
+    ("getcaesureinfo", control::getcaesureinfo),
     ("setmocktime", control::setmocktime),
     ("mockscheduler", control::mockscheduler),
     ("submitblock", mining::submitblock),
@@ -384,7 +385,7 @@ fn push_pretty(out: &mut String, value: &Value, indent: usize, depth: usize) {
     out.push(open);
     for (index, (name, value)) in items.into_iter().enumerate() {
         *out += if index == 0 { "" } else { "," };
-        *out += &(line(depth + 1) + &name);
+        *out += &(line(depth + 1) + name.as_str());
         push_pretty(out, value, indent, depth + 1);
     }
     *out += &line(depth);

@@ -74,8 +74,6 @@ use std::sync::{Arc, Mutex, RwLock};
 use arc_swap::ArcSwap;
 use caesure_consensus::{Coin, HeaderTree, Params, Work, subsidy};
 use caesure_wire::{Block, BlockHash, OutPoint, Txid};
-use hashbrown::HashTable;
-use hashbrown::hash_table;
 
 pub use checkpoint::{Checkpoint, Checkpointed};
 pub use disk::{Change, Watch};
@@ -85,9 +83,9 @@ pub use open::OpenReport;
 pub use tally::Tally;
 pub use window::BlockInfo;
 pub use world::{Difference, Summary, World};
-pub use worlds::Worlds;
+pub use worlds::{WorldSize, Worlds};
 
-use delta::{Delta, index_txids, own_coin};
+use delta::Delta;
 use disk::Disk;
 use log::{Kind, Log, NO_RECORD, new_record};
 use shared::{Extras, Shared};
@@ -273,91 +271,17 @@ impl Ledger {
         result
     }
 
-    /// Finds the coins that a block spends; none when its parent's world is not held.
-    ///
-    /// Only where BIP-0030 is enforced, `looks_for_overwrites` pays for its look-ups.
+    /// As [`Worlds::resolve`].
     ///
     /// # Errors
-    /// When a coin cannot be read, or is not what was written: that says nothing of the block.
+    /// As there.
     pub fn resolve<B: AsRef<[u8]>>(
         &self,
         block: &Block<B>,
         txids: &[Txid],
         looks_for_overwrites: bool,
     ) -> Result<Option<Resolved>, Error> {
-        let prev_block = block.header().prev_block;
-        let Ok(parent) = self.shared.find(&prev_block) else { return Ok(None) };
-        let height = parent.info.height + 1;
-        let own = index_txids(txids);
-        let mut prevouts: Vec<Option<Coin>> = Vec::with_capacity(block.input_count());
-        let mut spent_here = Map::default();
-        // What is to be looked up, and for which input.
-        let mut wanted: Vec<OutPoint> = Vec::with_capacity(block.input_count());
-        let mut keys: Vec<Key> = Vec::with_capacity(block.input_count());
-        let mut inputs = Vec::with_capacity(block.input_count());
-        // The numbers of what is wanted, by their keys.
-        let mut seen = HashTable::with_capacity(block.input_count());
-        for (tx_index, tx) in block.txs().enumerate().skip(1) {
-            for outpoint in tx.inputs().map(|input| input.prevout) {
-                if let Some(&index) = own.get(&outpoint.txid).filter(|&&index| index < tx_index) {
-                    let is_again = spent_here.insert(outpoint, ()).is_some();
-                    let coin = own_coin(block, height, index, outpoint.vout);
-                    prevouts.push(coin.filter(|_| !is_again));
-                    continue;
-                }
-                let key = self.shared.log.key(&outpoint);
-                let is_same = |&at: &usize| wanted[at] == outpoint;
-                if let hash_table::Entry::Vacant(place) =
-                    seen.entry(key.0, is_same, |&at| keys[at].0)
-                {
-                    place.insert(wanted.len());
-                    inputs.push(prevouts.len());
-                    wanted.push(outpoint);
-                    keys.push(key);
-                }
-                prevouts.push(None);
-            }
-        }
-        let (mut gone, mut gone_value) = (Vec::with_capacity(wanted.len()), 0);
-        self.shared.look_many(&parent, &wanted, &keys, |at, found| {
-            if let Some(found) = found {
-                gone.push((found.key, found.place));
-                gone_value += found.view.value;
-                prevouts[inputs[at]] = Some(found.view.coin());
-            }
-        })?;
-        let outpoints = |index: usize| {
-            let count = block.tx(index).output_count();
-            (0..).take(count).map(move |vout| OutPoint { txid: txids[index], vout })
-        };
-        // The coinbase of two blocks of 2010 repeats an earlier one, whose coin is then gone.
-        let first: Vec<OutPoint> = (0..block.tx_count().min(1)).flat_map(outpoints).collect();
-        let mut overwrites = false;
-        self.shared.look_many(&parent, &first, &self.shared.keys(&first), |_, found| {
-            if let Some(found) = found {
-                overwrites = looks_for_overwrites;
-                gone.push((found.key, found.place));
-                gone_value += found.view.value;
-            }
-        })?;
-        if looks_for_overwrites {
-            let others: Vec<OutPoint> = (1..block.tx_count()).flat_map(outpoints).collect();
-            let keys = self.shared.keys(&others);
-            let note = |_, found: Option<_>| overwrites |= found.is_some();
-            self.shared.look_many(&parent, &others, &keys, note)?;
-        }
-        let prevouts = prevouts.into();
-        let hash = block.hash();
-        Ok(Some(Resolved {
-            prevouts,
-            overwrites,
-            hash,
-            prev_block,
-            height,
-            gone,
-            gone_value,
-            spent_here,
-        }))
+        self.reader().resolve(block, txids, looks_for_overwrites)
     }
 
     /// Makes the world of a block whose coins are resolved and whose rules hold, scripts apart.

@@ -104,6 +104,14 @@ pub(crate) fn read_info(reader: &mut Reader<'_>) -> Result<BlockInfo, DecodeErro
 }
 
 impl BlockHead {
+    /// How many bytes the record takes.
+    pub(crate) const fn record_len(&self) -> u64 {
+        /// The key and the place of a coin that is spent.
+        const SPENT: u64 = 16;
+        let len = (PREFIX + BLOCK_HEAD) as u64 + self.coins_len as u64 + self.spent as u64 * SPENT;
+        len.next_multiple_of(4)
+    }
+
     /// Writes the head into the space that was left for it.
     pub(crate) fn write(&self, out: &mut [u8]) {
         let mut bytes = Vec::with_capacity(BLOCK_HEAD);

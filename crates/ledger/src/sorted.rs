@@ -26,7 +26,18 @@ impl World {
     ///
     /// # Errors
     /// [`Error::NotHeld`] when the block leaves the window before the end, and whatever the disk says.
-    pub fn for_each(&self, visit: impl FnMut(&OutPoint, &Coin)) -> Result<(), Error> {
+    pub fn for_each(&self, mut visit: impl FnMut(&OutPoint, &Coin)) -> Result<(), Error> {
+        self.for_each_while(|outpoint, coin| {
+            visit(outpoint, coin);
+            true
+        })
+    }
+
+    /// Visits coins in key order, until `visit` returns false.
+    ///
+    /// # Errors
+    /// As [`for_each`](Self::for_each).
+    pub fn for_each_while(&self, visit: impl FnMut(&OutPoint, &Coin) -> bool) -> Result<(), Error> {
         let coins = self.shared.table.live();
         let budget = self.shared.sort;
         let parts = (coins * COIN_BYTES).div_ceil(budget).clamp(1, PARTS_MAX);
@@ -69,7 +80,7 @@ impl World {
         self.check_held()
     }
 
-    fn sort_in_memory(&self, mut visit: impl FnMut(&OutPoint, &Coin)) -> Result<(), Error> {
+    fn sort_in_memory(&self, mut visit: impl FnMut(&OutPoint, &Coin) -> bool) -> Result<(), Error> {
         let (mut places, mut sorted) = (Vec::new(), Vec::new());
         self.places(0, Place::MAX, &mut places)?;
         for (at, &place) in places.iter().enumerate() {
@@ -84,7 +95,9 @@ impl World {
             if let Some(&(_, ahead)) = sorted.get(at + 16) {
                 self.shared.log.prefetch(ahead);
             }
-            visit(&outpoint, &self.shared.log.coin(place)?.coin());
+            if !visit(&outpoint, &self.shared.log.coin(place)?.coin()) {
+                break;
+            }
         }
         Ok(())
     }
@@ -93,7 +106,7 @@ impl World {
         &self,
         parts: u64,
         budget: u64,
-        mut visit: impl FnMut(&OutPoint, &Coin),
+        mut visit: impl FnMut(&OutPoint, &Coin) -> bool,
     ) -> Result<(), Error> {
         let folder = &self.shared.folder;
         let file = || tempfile::tempfile_in(folder).map(BufWriter::new);
@@ -119,7 +132,9 @@ impl World {
         for file in files {
             let file = file.into_inner().map_err(std::io::IntoInnerError::into_error);
             let coins = file.and_then(read_part).map_err(Error::io(folder))?;
-            coins.iter().for_each(|(outpoint, coin)| visit(outpoint, coin));
+            if !coins.iter().all(|(outpoint, coin)| visit(outpoint, coin)) {
+                break;
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use caesure_consensus::{BlockTotals, HeaderId, Reject, RejectClass, connect_block};
 use caesure_engine::ChainEvent;
@@ -9,8 +10,8 @@ use caesure_ledger::{Resolved, Sums};
 use caesure_wire::Header;
 
 use super::{Chain, Checking, Origin, Queued, Refusal, Store};
-use crate::Error;
 use crate::pool::{Body, Fault, Job, Scripts, guarded};
+use crate::{Error, clock};
 
 /// How many blocks may wait for their scripts.
 const CHECKING_MAX: usize = 64;
@@ -78,9 +79,9 @@ impl Chain {
             self.in_flight -= queued.size;
             return Ok(());
         }
-        let looks_for_overwrites = queued.context.checks_bip30;
+        let (begun, looks_for_overwrites) = (clock::instant(), queued.context.checks_bip30);
         match self.ledger.resolve(&body.block, &body.txids, looks_for_overwrites)? {
-            Some(resolved) => self.connect(queued, body, resolved),
+            Some(resolved) => self.connect(queued, body, resolved, begun),
             None => self.fetch_ancestors(queued, body),
         }
     }
@@ -90,6 +91,7 @@ impl Chain {
         queued: Queued,
         body: Arc<Body>,
         resolved: Resolved,
+        begun: Instant,
     ) -> Result<(), Error> {
         let Queued { ticket, id, context, origin, size, .. } = queued;
         let Resolved { prevouts, overwrites, .. } = &resolved;
@@ -114,6 +116,7 @@ impl Chain {
         self.checking_coins += coins_size;
         self.checking.push_back(Checking {
             ticket,
+            begun,
             id,
             origin,
             scripts,
@@ -179,6 +182,7 @@ impl Chain {
         self.ledger.commit(&hash)?;
         let block = &checked.scripts.body.block;
         self.counts.connected += 1;
+        self.times.observe(checked.begun.elapsed());
         self.counts.txs += block.tx_count() as u64;
         let inputs = checked.scripts.prevouts.len() as u64;
         self.counts.inputs += inputs;

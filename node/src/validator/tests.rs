@@ -9,7 +9,7 @@ use crossbeam_channel::{bounded, unbounded};
 use tempfile::TempDir;
 
 use crate::chain::Origin;
-use crate::disk::spawn;
+use crate::disk::spawn_as;
 use crate::memory::Memory;
 use crate::opening::{Access, Settings, open_chain};
 
@@ -166,8 +166,9 @@ fn a_thread_gives_the_same_and_stops_when_told() {
     let validator = Validator::new(open_with(&folder, 2, 288), folder.path()).unwrap();
     let (tasks, tasks_out) = bounded(8);
     let (events_in, events) = unbounded();
-    let thread =
-        spawn(move || validator.run(&tasks_out, |event| events_in.send(event).is_ok()).unwrap());
+    let thread = spawn_as("chain", move || {
+        validator.run(&tasks_out, |event| events_in.send(event).is_ok()).unwrap()
+    });
     let headers = blocks.iter().map(|block| header(block)).collect();
     tasks.send(Task::Request(ChainRequest::Headers(headers))).unwrap();
     for block in blocks[1..].iter().rev() {

@@ -5,8 +5,10 @@
 mod bitcoind;
 mod client;
 mod envelopes;
+mod explore;
 mod limits;
 mod methods;
 mod node;
 mod same_as_core;
 mod views;
+mod web;

@@ -1,6 +1,7 @@
 //! A node in memory.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -13,10 +14,12 @@ use caesure_consensus::{
 use caesure_engine::{
     ChainEvent, ChainRequest, Command, CommandError, Engine, EngineOptions, Input, Output,
 };
-use caesure_http::{About, Backend, Look};
+use caesure_eventlog::{LogOptions, Logger, Tail};
+use caesure_generate::{coinbase, mine_block};
+use caesure_http::{About, Backend, Histogram, Look, Queue, Resources, Stored, Thread};
 use caesure_ledger::{Ledger, Sums, Worlds, genesis_info};
-use caesure_p2p::{BlockState, NetworkOptions, Now, SavedFiles, SyncOptions};
-use caesure_wire::{Block, BlockHash};
+use caesure_p2p::{BlockState, NetworkOptions, Now, PeerId, SavedFiles, SyncOptions};
+use caesure_wire::{Block, BlockHash, Endpoint, FrameHeader, Message, TxOut, Version};
 
 /// The time of the clock until a test sets it.
 pub(crate) const START: u64 = 1_700_000_000;
@@ -29,6 +32,10 @@ pub(crate) struct Node {
     is_stopping: AtomicBool,
     mock: AtomicU64,
     mono: AtomicU64,
+    saves: AtomicU64,
+    pub(crate) logger: Logger,
+    met: AtomicU64,
+    times: Histogram,
 }
 
 struct Inner {
@@ -36,6 +43,8 @@ struct Inner {
     ledger: Ledger,
     params: Params,
     blocks: BTreeMap<BlockHash, Vec<u8>>,
+    /// The blocks in the order in which they came.
+    stored: Vec<BlockHash>,
     replies: BTreeMap<u64, Result<(), CommandError>>,
     next_id: u64,
 }
@@ -63,12 +72,22 @@ impl Node {
             tip: HeaderTree::GENESIS,
             seed: [1; 32],
         };
+        let (logger, writer) =
+            Logger::new(LogOptions::new(|| START as i64 * 1_000_000), Box::new(std::io::sink()))
+                .unwrap();
+        // It ends with the process.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the log's writer needs a thread, as in node"
+        )]
+        std::thread::spawn(|| writer.run());
         let engine = Engine::new(options, Now { mono: Duration::ZERO, unix: START });
         let genesis = (params.genesis_hash, params.genesis_block());
         let inner = Inner {
             engine,
             ledger,
             params,
+            stored: vec![genesis.0],
             blocks: BTreeMap::from([genesis]),
             replies: BTreeMap::new(),
             next_id: 0,
@@ -87,11 +106,96 @@ impl Node {
                 prune_target: None,
                 relays_txs: true,
                 proxy: None,
+                slots: [8, 117],
+                allows_commands: true,
             },
             is_stopping: AtomicBool::new(false),
             mock: AtomicU64::new(0),
             mono: AtomicU64::new(1),
+            saves: AtomicU64::new(0),
+            logger,
+            met: AtomicU64::new(1),
+            times: Histogram::default(),
         })
+    }
+
+    /// One that may not be changed by those who look at it.
+    pub(crate) fn without_commands(horizon: u32) -> Arc<Self> {
+        let mut node = Self::new(horizon);
+        Arc::get_mut(&mut node).unwrap().about.allows_commands = false;
+        node
+    }
+
+    /// Makes blocks on the tip, and returns their hashes.
+    pub(crate) fn grow(&self, count: u32) -> Vec<String> {
+        self.mine(self.worlds.tip().info().hash, count, 0)
+    }
+
+    /// Makes blocks on the tip's parent, and returns their hashes.
+    pub(crate) fn fork(&self, count: u32) -> Vec<String> {
+        let tip = self.worlds.tip().info().hash;
+        let parent = {
+            let inner = self.inner.lock().unwrap();
+            Block::parse(&inner.blocks[&tip][..]).unwrap().header().prev_block
+        };
+        self.mine(parent, count, 1)
+    }
+
+    fn mine(&self, on: BlockHash, count: u32, tag: u32) -> Vec<String> {
+        let mut tip = on;
+        let one = |_| {
+            let inner = self.inner.lock().unwrap();
+            let tree = inner.engine.sync().tree();
+            let height = tree.height(tree.find(&tip).unwrap()) + 1;
+            let output = TxOut { value: 1, script_pubkey: vec![0x51] };
+            drop(inner);
+            let time = u32::try_from(START).unwrap() - 10_000 + height;
+            let bytes = mine_block(tip, time, coinbase(height, tag, vec![output]), &[]);
+            tip = Block::parse(&bytes[..]).unwrap().header().hash();
+            // A block of a branch with no more work than the tip's is taken all the same.
+            let taken = self.command(Command::SubmitBlock(Arc::new(bytes)));
+            assert!(matches!(&taken, Ok(())) || format!("{taken:?}").contains("inconclusive"));
+            tip.to_string()
+        };
+        (0..count).map(one).collect()
+    }
+
+    /// Has a peer dial, at 10.0.0.1, that calls itself so; returns its number.
+    pub(crate) fn meet(&self, user_agent: &str) -> u64 {
+        let peer = PeerId(self.met.fetch_add(2, Ordering::Relaxed));
+        let endpoint = |text: &str| Endpoint::parse(text, 1).unwrap();
+        let version = Message::Version(Version {
+            version: 70_016,
+            services: 9,
+            time: 0,
+            receiver: (0, endpoint("127.0.0.1")),
+            sender: (9, endpoint("10.0.0.1")),
+            nonce: 1,
+            user_agent: user_agent.into(),
+            height: 7,
+            relay: true,
+        });
+        let mut inner = self.inner.lock().unwrap();
+        let magic = inner.params.magic;
+        let mut payload = Vec::new();
+        version.encode_payload(&mut payload);
+        let frames = [("version", &payload[..]), ("verack", &[])];
+        let bytes = frames.map(|(name, payload)| FrameHeader::frame(magic, name, payload)).concat();
+        let (remote, local) = (endpoint("10.0.0.1"), endpoint("127.0.0.1"));
+        inner.settle(Input::Accepted { peer, remote, local }, self.now());
+        inner.settle(Input::Received { peer, bytes }, self.now());
+        peer.0
+    }
+
+    /// Whom the node has banned.
+    pub(crate) fn bans(&self) -> Vec<String> {
+        let inner = self.inner.lock().unwrap();
+        inner.engine.network().bans().iter().map(|(subnet, _)| subnet.to_string()).collect()
+    }
+
+    /// How often it was to write a checkpoint.
+    pub(crate) fn saves(&self) -> u64 {
+        self.saves.load(Ordering::Relaxed)
     }
 
     fn now(&self) -> Now {
@@ -163,6 +267,7 @@ impl Inner {
         let (work, context) = (tree.chain_work(id), BlockContext::new(&self.params, tree, id));
         check_block_context(&block, &context, &txids)?;
         self.blocks.insert(hash, bytes.to_vec());
+        self.stored.push(hash);
         self.tell(ChainEvent::Stored { hash }, now);
         let resolved = self.ledger.resolve(&block, &txids, context.checks_bip30).unwrap();
         let Some(resolved) = resolved else { return Ok(()) };
@@ -256,6 +361,49 @@ impl Backend for Node {
 
     fn about(&self) -> &About {
         &self.about
+    }
+
+    fn stored(&self, from: u64, count: usize) -> Result<Stored, String> {
+        let inner = self.inner.lock().unwrap();
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        let hashes = inner.stored.iter().skip(from).take(count).copied().collect();
+        Ok(Stored { hashes, len: inner.stored.len() as u64 })
+    }
+
+    fn save(&self) {
+        self.saves.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn threads(&self) -> Vec<Thread> {
+        let busy = Duration::from_secs(61);
+        vec![Thread { id: 7, name: "<i>loop</i>".into(), state: "running", busy }]
+    }
+
+    fn connected_txs(&self) -> u64 {
+        self.inner.lock().unwrap().blocks.len() as u64
+    }
+
+    fn validate_times(&self) -> &Histogram {
+        &self.times
+    }
+
+    fn log_dropped(&self) -> u64 {
+        3
+    }
+
+    fn host_name(&self, address: IpAddr) -> Option<String> {
+        Some(format!("<b>{address}</b>"))
+    }
+
+    fn log(&self) -> Option<Tail> {
+        Some(self.logger.tail())
+    }
+
+    fn resources(&self) -> Resources {
+        Resources {
+            queues: vec![Queue { name: "loop", depth: 1, capacity: 2 }],
+            ..Resources::default()
+        }
     }
 
     fn disk_use(&self) -> u64 {

@@ -155,6 +155,12 @@ impl Pair {
             self.check_difference(&a, &b);
         }
         self.check_difference(&self.naive.now.root, &self.naive.now.tip);
+        let sizes = self.ledger.reader().sizes().unwrap();
+        assert_eq!(sizes.iter().map(|size| size.info).collect::<Vec<_>>(), worlds);
+        for size in sizes {
+            let coins = self.naive.set(&size.info.hash).len() as u64;
+            assert_eq!((size.coins, size.bytes % 4), (coins, 0), "height {}", size.info.height);
+        }
         for hash in [self.naive.now.tip, worlds[random.below(worlds.len())].hash] {
             let found = self.world(&hash).summary().unwrap();
             assert_eq!(found, summary(self.naive.set(&hash)));

@@ -3,7 +3,7 @@ use core::time::Duration;
 use caesure_wire::{Endpoint, NetAddress};
 
 use super::connection::Stage;
-use super::{Effect, Network};
+use super::{Effect, Network, log};
 use crate::{
     ConnectionKind, EvictionCandidate, NetworkKind, Now, PeerId, is_local, select_peer_to_evict,
 };
@@ -30,7 +30,10 @@ impl Network {
         let mut c = self.new_connection(peer, ConnectionKind::Inbound, remote, self.options.v2);
         c.stage = Stage::Open;
         c.info.local = local;
+        let local = log::address(&c.info.local);
         self.connections.insert(peer, c);
+        let direction = "incoming";
+        self.log_peer(peer, |_, remote| log::Event::Connect { direction, local, remote });
         self.hurry();
     }
 

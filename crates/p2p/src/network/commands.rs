@@ -2,7 +2,7 @@ use caesure_wire::{Endpoint, NetAddress, TimedAddress};
 
 use super::connection::Stage;
 use super::dialling::Added;
-use super::{AddedNode, Effect, Network, NetworkError};
+use super::{AddedNode, Effect, Network, NetworkError, log};
 use crate::peer::{NODE_NETWORK, NODE_WITNESS};
 use crate::{ConnectionKind, PeerId, Subnet};
 
@@ -113,6 +113,7 @@ impl Network {
         }
         let done = self.bans.ban(subnet.clone(), until, self.now.unix);
         done.map_err(|_| NetworkError::NotBannable)?;
+        self.log(log::Event::Banned { subnet: subnet.to_string(), until });
         self.save_bans();
         let inside = self.connections.values().filter(|c| subnet.contains(&c.info.remote.address));
         for peer in inside.map(|c| c.info.id).collect::<Vec<_>>() {
@@ -130,6 +131,7 @@ impl Network {
         if !self.bans.unban(&subnet) {
             return Err(NetworkError::NotBanned);
         }
+        self.log(log::Event::Unbanned { subnet: subnet.to_string() });
         self.save_bans();
         Ok(())
     }
@@ -137,6 +139,7 @@ impl Network {
     /// Ends all bans; who is discouraged stays so. Core: `ClearBanned`.
     pub fn clear_bans(&mut self) {
         self.bans.clear();
+        self.log(log::Event::Unbanned { subnet: "all".to_owned() });
         self.save_bans();
     }
 
@@ -190,6 +193,7 @@ impl Network {
         }
         let c = self.connections.get_mut(&peer).filter(|c| c.stage == Stage::Open);
         let size = c.ok_or(NetworkError::NotConnected)?.transport.send_raw(name, payload);
+        self.trace_sent(peer, name, size, || payload.to_vec());
         self.note_sent(peer, name, size);
         Ok(())
     }

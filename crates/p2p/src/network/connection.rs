@@ -201,6 +201,8 @@ impl Network {
                 if let Some(frame) = frame {
                     let count = c.info.recv_by_message.entry(known_name(&frame.command));
                     *count.or_insert(0) += frame.size as u64;
+                    c.info.messages_recv += 1;
+                    self.trace_received(peer, &frame);
                     return Ok(Some((frame.command, frame.payload)));
                 }
             }
@@ -242,6 +244,11 @@ impl Network {
     pub(super) fn push(&mut self, peer: PeerId, message: &Message) {
         let Some(c) = self.connections.get_mut(&peer) else { return };
         let size = c.transport.send(message);
+        self.trace_sent(peer, message.command(), size, || {
+            let mut payload = Vec::new();
+            message.encode_payload(&mut payload);
+            payload
+        });
         self.note_sent(peer, message.command(), size);
     }
 
@@ -249,6 +256,7 @@ impl Network {
     pub(super) fn note_sent(&mut self, peer: PeerId, command: &str, size: usize) {
         let Some(c) = self.connections.get_mut(&peer) else { return };
         *c.info.sent_by_message.entry(known_name(command)).or_insert(0) += size as u64;
+        c.info.messages_sent += 1;
         self.flush(peer);
     }
 

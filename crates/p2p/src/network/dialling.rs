@@ -5,7 +5,7 @@ use caesure_wire::{Endpoint, NetAddress};
 
 use super::connection::{Connection, Stage};
 use super::gossip::may_know_addresses;
-use super::{Effect, Network};
+use super::{Effect, Network, log};
 use crate::{ConnectionKind, NetworkKind, Now, PeerId, Random, Socks5, net_group};
 
 /// How many peers for blocks alone there are. Core: `MAX_BLOCK_RELAY_ONLY_CONNECTIONS`.
@@ -321,6 +321,9 @@ impl Network {
         c.stage = Stage::Open;
         c.info.connected_at = self.now;
         self.book.attempt(&c.info.remote, c.counts_failure, self.now.unix);
+        let local = log::address(&c.info.local);
+        let direction = "outgoing";
+        self.log_peer(peer, |_, remote| log::Event::Connect { direction, local, remote });
         self.send_version(peer);
         self.hurry();
     }

@@ -47,8 +47,8 @@ pub enum Effect {
         /// All of it.
         bytes: Vec<u8>,
     },
-    /// A line for the user. What peers can cause is limited in rate, and their words are escaped.
-    Log(String),
+    /// Something for the log. What peers can cause is limited in rate, and their words are escaped.
+    Log(caesure_eventlog::Event),
 }
 
 /// Why a command was not done. The texts are those of Core's RPC.

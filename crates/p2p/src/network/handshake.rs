@@ -1,6 +1,6 @@
 use caesure_wire::{Endpoint, Message, NetAddress, Version};
 
-use super::{Event, Network};
+use super::{Event, Network, log};
 use crate::peer::{NODE_NETWORK, NODE_NETWORK_LIMITED, NODE_P2P_V2, NODE_WITNESS};
 use crate::{ConnectionKind, PeerId, is_routable};
 
@@ -152,13 +152,19 @@ impl Network {
         if let Some(message) = c.early_send_cmpct.take() {
             self.events.push_back(Event::Message { peer, message });
         }
-        if c.info.kind != ConnectionKind::Inbound {
-            let agent = c.info.version.as_ref().map_or(&[][..], |version| &version.user_agent);
-            let agent = String::from_utf8_lossy(agent);
-            let (kind, transport) = (c.info.kind.name(), c.transport.kind().name());
-            let text = format!("{kind} connection stands, {transport}, {agent}");
-            self.log_peer(peer, &text);
-        }
+        let (connection, transport) = (c.info.kind.name(), c.transport.kind().name());
+        let known = c.info.version.as_ref();
+        let user_agent = known.map_or_else(String::new, |it| log::text(&it.user_agent));
+        let (version, height) = known.map_or((0, 0), |it| (it.version, it.height));
+        self.log_peer(peer, |peer, remote| log::Event::Ready {
+            peer,
+            remote,
+            connection,
+            transport,
+            version,
+            user_agent,
+            height,
+        });
         self.hurry();
     }
 

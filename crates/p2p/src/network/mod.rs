@@ -88,8 +88,8 @@ pub struct Network {
     is_initial_download: bool,
     totals: Totals,
     log_limit: Tokens,
-    /// Lines of the log that were left out since the last one.
-    lines_left_out: u64,
+    /// Events of peers that were not logged since the last one that was.
+    left_out: u64,
     last_tick: Duration,
     next_tick: Duration,
     next_save: Duration,
@@ -121,7 +121,7 @@ impl Network {
             is_initial_download: true,
             totals: Totals::default(),
             log_limit: Tokens::new(LINES, now.mono),
-            lines_left_out: 0,
+            left_out: 0,
             last_tick: now.mono,
             next_tick: now.mono,
             next_save: now.mono + SAVE_INTERVAL,
@@ -138,7 +138,8 @@ impl Network {
     }
 
     fn load(&mut self, saved: SavedFiles) {
-        let damaged = |file: &str, e| format!("{file} is damaged and begun anew: {e}");
+        let damaged =
+            |file, e: crate::SavedError| log::Event::FileDamaged { file, reason: e.to_string() };
         match saved.peers.map(|bytes| AddressBook::from_bytes(&bytes)) {
             Some(Ok(book)) => self.book = book,
             Some(Err(e)) => self.log(damaged("peers.bin", e)),
@@ -242,8 +243,8 @@ impl Network {
         let Some(c) = self.connections.get(&peer) else { return };
         let address = c.info.remote.address.clone();
         let is_manual = c.info.kind == ConnectionKind::Manual;
-        let does = if is_manual { "would be dropped" } else { "dropped" };
-        self.log_peer(peer, &format!("{does} for what it did: {why}"));
+        let reason = log::text(why.as_bytes());
+        self.log_peer(peer, |peer, remote| log::Event::Misbehaving { peer, remote, reason });
         if is_manual {
             return;
         }
@@ -416,7 +417,6 @@ impl Network {
         }
     }
 
-    /// Closes a connection.
     /// Closes a connection. The reason goes to the log, limited in rate.
     pub fn disconnect(&mut self, peer: PeerId, why: &str) {
         self.remove(peer, why, true);
@@ -426,9 +426,9 @@ impl Network {
     fn remove(&mut self, peer: PeerId, why: &str, closes: bool) {
         let Some(c) = self.connections.get(&peer) else { return };
         let kind = c.info.kind;
-        let is_told = c.info.is_ready && kind != ConnectionKind::Inbound;
-        if is_told || kind == ConnectionKind::Manual {
-            self.log_peer(peer, &format!("disconnected: {why}"));
+        if c.stage == Stage::Open || kind == ConnectionKind::Manual {
+            let reason = log::text(why.as_bytes());
+            self.log_peer(peer, |peer, remote| log::Event::Disconnect { peer, remote, reason });
         }
         let Some(c) = self.connections.remove(&peer) else { return };
         if closes {

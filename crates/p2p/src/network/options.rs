@@ -29,6 +29,10 @@ pub struct NetworkOptions {
     pub blocks_only: bool,
     /// What we call ourselves, as BIP-0014 has it; at most 256 bytes are sent.
     pub user_agent: String,
+    /// Whether the name of each message goes to the log (`-v`), but for pings.
+    pub log_commands: bool,
+    /// Whether each message goes to the log, whole (`--packet`).
+    pub log_packets: bool,
     /// The service bits, but for that of the v2 transport, which `v2` decides.
     pub services: u64,
 }
@@ -50,6 +54,8 @@ impl NetworkOptions {
             proxy: None,
             blocks_only: false,
             user_agent: concat!("/caesure:", env!("CARGO_PKG_VERSION"), "/").to_owned(),
+            log_commands: false,
+            log_packets: false,
             services: 0,
         }
     }

@@ -53,6 +53,10 @@ pub struct PeerInfo {
     pub bytes_sent: u64,
     /// The bytes that came.
     pub bytes_recv: u64,
+    /// How many messages were sent.
+    pub messages_sent: u64,
+    /// How many messages came.
+    pub messages_recv: u64,
     /// Bytes sent by message, those of names that are not known as `*other*`.
     pub sent_by_message: BTreeMap<&'static str, u64>,
     /// Bytes received by message, those of names that are not known as `*other*`.

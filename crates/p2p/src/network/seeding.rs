@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 
 use caesure_wire::{Endpoint, NetAddress, TimedAddress};
 
-use super::{Effect, Network};
+use super::{Effect, Network, log};
 use crate::peer::{NODE_NETWORK, NODE_WITNESS};
 use crate::{ConnectionKind, NetworkKind, Now, dns_seeds, filtered_seed, fixed_seeds};
 
@@ -91,7 +91,7 @@ impl Network {
         let peers =
             peers.filter(|c| c.info.is_ready && c.info.kind == ConnectionKind::OutboundFull);
         if !is_empty && peers.count() >= ENOUGH_PEERS {
-            self.log("enough peers: no DNS seed is asked".to_owned());
+            self.log(log::Event::NoSeeding {});
             self.seeding.names.clear();
             return;
         }
@@ -103,7 +103,7 @@ impl Network {
         let count = if is_empty { self.seeding.names.len() } else { AT_ONCE };
         for _ in 0..count {
             let Some(name) = self.seeding.names.pop_front() else { return };
-            self.log(format!("asking DNS seed {name}"));
+            self.log(log::Event::AskingSeed { seed: name.to_owned() });
             // The proxy looks names up; it can only connect, and addresses are then asked for.
             if self.options.proxy.is_some() {
                 let port = self.options.params.default_port;
@@ -150,7 +150,7 @@ impl Network {
             })
             .collect();
         let count = self.book.add(&found, &source(name), 0, self.now.unix);
-        self.log(format!("{count} new addresses from {name}"));
+        self.log_addresses(count, name);
     }
 
     fn add_fixed_seeds(&mut self) {
@@ -167,8 +167,12 @@ impl Network {
         }
         let count = self.book.add(&found, &source("fixedseeds"), 0, self.now.unix);
         if count > 0 {
-            self.log(format!("{count} addresses that came with the program"));
+            self.log_addresses(count, "program");
         }
+    }
+
+    fn log_addresses(&mut self, count: usize, source: &str) {
+        self.log(log::Event::Addresses { count: count as u64, source: source.to_owned() });
     }
 
     fn seed_address(&self, endpoint: Endpoint, age: u64) -> TimedAddress {

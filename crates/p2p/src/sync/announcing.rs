@@ -120,8 +120,6 @@ impl Sync {
             if is_stale || self.is_stale {
                 self.is_stale = is_stale;
                 self.actions.push_back(Action::StaleTip(is_stale));
-                let line = "no block came for long: another outbound peer is tried".to_owned();
-                self.actions.extend(is_stale.then_some(Action::Log(line)));
             }
         }
     }

@@ -82,8 +82,6 @@ pub enum Action {
     /// Whether no new block has come for long, so that another outbound peer may help. Said every ten
     /// minutes while it is so.
     StaleTip(bool),
-    /// Something for the user to know.
-    Log(String),
 }
 
 /// The end of a branch, as `getchaintips` has it.

@@ -13,6 +13,8 @@ pub(super) const MAX_AHEAD: u32 = 288;
 pub(super) const MAX_PENDING_BYTES: usize = 32 << 20;
 /// Of how many blocks it is remembered who sent them.
 pub(super) const MAX_SOURCES: usize = 4_096;
+/// Of how many refused blocks the reason is remembered.
+const REASONS: usize = 1_000;
 
 /// Who sent a block, and whether it may be punished for it: not for a compact one, which may be
 /// passed on before it is validated.
@@ -141,12 +143,11 @@ impl Sync {
         }
     }
 
-    /// A block was refused, for Core's reason; unless it is mutated, it and its descendants are
+    /// A block was refused, for the reason given; unless it is mutated, it and its descendants are
     /// marked as invalid.
     pub fn refused(&mut self, hash: &BlockHash, reason: &str, class: RejectClass, now: Now) {
         self.now = now;
         let Some(id) = self.chain.tree.find(hash) else { return };
-        self.actions.push_back(Action::Log(format!("block {hash} is refused: {reason}")));
         self.take_pending(id);
         let source = self.sources.remove(hash);
         let is_here = |peer: &PeerId| self.peers.get(peer).is_some_and(|peer| !peer.is_dropped);
@@ -161,6 +162,10 @@ impl Sync {
                 | RejectClass::CachedInvalid
         );
         if is_final && id != caesure_consensus::HeaderTree::GENESIS {
+            self.reasons.insert(id, reason.to_owned());
+            if REASONS < self.reasons.len() {
+                self.reasons.pop_first();
+            }
             self.mark_invalid(id, now);
         }
     }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use caesure_consensus::{Deployment, HeaderId, HeaderTree, Reject, Target, Work};
 use caesure_wire::{BlockHash, Header};
@@ -20,8 +20,6 @@ const MAX_TIP_AGE: u64 = 24 * 60 * 60;
 pub(super) struct Chain {
     pub(super) tree: HeaderTree,
     states: Vec<State>,
-    /// Headers without children.
-    ends: BTreeSet<HeaderId>,
     pub(super) tip: HeaderId,
     pub(super) minimum_work: Work,
     /// The height up to which bodies are released.
@@ -47,14 +45,7 @@ impl Chain {
         assert_eq!(tree.len(), states.len(), "there is a state for each header");
         let empty = vec![State::default(); states.len()];
         let unlinked = BTreeMap::new();
-        let mut is_parent = vec![false; tree.len()];
-        let all = || (0..).map(HeaderId).take(tree.len());
-        for parent in all().filter_map(|id| tree.parent(id)) {
-            is_parent[parent.0 as usize] = true;
-        }
-        let ends = all().filter(|id| !is_parent[id.0 as usize]).collect();
-        let mut chain =
-            Self { tree, states: empty, ends, tip, minimum_work, pruned: None, unlinked };
+        let mut chain = Self { tree, states: empty, tip, minimum_work, pruned: None, unlinked };
         for (id, block) in (0..).map(HeaderId).zip(states) {
             chain.states[id.0 as usize].block.is_connected = block.is_connected;
             if block.has_body || block.is_connected || id == HeaderTree::GENESIS {
@@ -105,12 +96,6 @@ impl Chain {
     pub(super) fn accept(&mut self, header: &Header, now: Now) -> Result<(HeaderId, bool), Reject> {
         let id = self.tree.accept(header, clock(now))?;
         let is_new = self.states.len() < self.tree.len();
-        if is_new {
-            self.ends.insert(id);
-            if let Some(parent) = self.tree.parent(id) {
-                self.ends.remove(&parent);
-            }
-        }
         self.states.resize(self.tree.len(), State::default());
         Ok((id, is_new))
     }
@@ -202,8 +187,9 @@ impl Chain {
 
     /// Core: `getchaintips`.
     pub(super) fn tips(&self) -> Vec<ChainTip> {
-        let ends = self.ends.iter().chain(Some(&self.tip).filter(|tip| !self.ends.contains(tip)));
-        let mut tips: Vec<_> = ends.map(|&id| self.chain_tip(id)).collect();
+        let forks = self.tree.leaves().iter().filter(|id| !self.contains(**id));
+        let mut tips: Vec<_> = forks.map(|id| self.chain_tip(*id)).collect();
+        tips.push(self.chain_tip(self.tip));
         tips.sort_by_key(|tip| (std::cmp::Reverse(tip.height), tip.id));
         tips
     }

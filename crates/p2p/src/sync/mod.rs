@@ -79,6 +79,8 @@ pub struct Sync {
     pending_bytes: usize,
     /// Who sent the blocks that are not validated, by age. Core: `mapBlockSource`.
     sources: BTreeMap<BlockHash, Source>,
+    /// Why blocks were refused, of the last thousand.
+    reasons: BTreeMap<HeaderId, String>,
     source_order: VecDeque<BlockHash>,
     /// The peers that announce by compact blocks, who did longest ago first. Core:
     /// `lNodesAnnouncingHeaderAndIDs`.
@@ -136,6 +138,7 @@ impl Sync {
             pending: BTreeMap::new(),
             pending_bytes: 0,
             sources: BTreeMap::new(),
+            reasons: BTreeMap::new(),
             source_order: VecDeque::new(),
             high_bandwidth: Vec::new(),
             recent: None,
@@ -338,6 +341,13 @@ impl Sync {
         self.chain.has_body(id)
     }
 
+    /// Returns why a block was refused; none when it was not, or is not remembered any more: that it is
+    /// [invalid](HeaderTree::is_invalid) is. What stands on it was refused for its sake.
+    #[must_use]
+    pub fn refusal(&self, id: HeaderId) -> Option<&str> {
+        self.reasons.get(&id).map(|reason| &**reason)
+    }
+
     /// Returns whether a block is on the active chain.
     #[must_use]
     pub fn is_active(&self, id: HeaderId) -> bool {
@@ -350,7 +360,7 @@ impl Sync {
         self.chain.pruned
     }
 
-    /// Returns the ends of all branches, the highest first. Takes time in proportion to their number.
+    /// Returns the ends of all branches, the highest first. Takes time in proportion to the branches.
     #[must_use]
     pub fn chain_tips(&self) -> Vec<ChainTip> {
         self.chain.tips()

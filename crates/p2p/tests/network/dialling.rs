@@ -277,7 +277,7 @@ fn damaged_files_are_told_and_begun_anew() {
     };
     let bench = Bench::with(Network::new(busy(), saved, Random::new([9; 32]), at(0)));
     for file in ["peers.bin", "bans.bin", "anchors.bin"] {
-        assert!(bench.log.iter().any(|line| line.starts_with(file)), "{:?}", bench.log);
+        assert!(bench.log.iter().any(|line| line.contains(file)), "{:?}", bench.log);
     }
     assert!(bench.network.address_book().is_empty());
 }

@@ -234,12 +234,42 @@ fn cve_2025_54605_lines_that_peers_cause_are_limited() {
     }
     bench.settle();
     assert!(bench.log.len() <= before + 60, "{} lines of all", bench.log.len());
-    // The next that is said tells how many were not.
+    // Before the next that is said, it is told how many were not.
+    let before = bench.log.len();
     bench.pass(Duration::from_secs(2));
     let peer = bench.guest(ip(60, 0, 0, 1));
     bench.network.punish(peer, "test");
     bench.settle();
-    assert!(bench.log.last().unwrap().contains("left out"), "{:?}", bench.log.last());
+    assert!(bench.log[before].contains("left out"), "{:?}", bench.log[before]);
+}
+
+#[test]
+fn messages_are_logged_at_request_and_pings_only_whole() {
+    for (log_commands, log_packets) in [(false, false), (true, false), (false, true)] {
+        let mut options = quiet();
+        (options.log_commands, options.log_packets) = (log_commands, log_packets);
+        let mut bench = Bench::new(options);
+        let peer = bench.guest(ip(1, 2, 3, 4));
+        bench.log.clear();
+        bench.say(peer, &Message::Ping(Some(0x0102)));
+        bench.network.send(peer, &Message::SendHeaders);
+        let bytes = bench.frame("nonsense", &[7]);
+        bench.bytes(peer, &bytes);
+        bench.settle();
+        let expected: &[&str] = match (log_commands, log_packets) {
+            (true, _) => {
+                &["conn => (1.2.3.4, 8333) sendheaders 24", "conn <= (1.2.3.4, 8333) nonsense 25"]
+            }
+            (_, true) => &[
+                "recv (1.2.3.4, 8333) ping 0201000000000000",
+                "send (1.2.3.4, 8333) pong 0201000000000000",
+                "send (1.2.3.4, 8333) sendheaders \"\"",
+                "recv (1.2.3.4, 8333) nonsense 07",
+            ],
+            _ => &[],
+        };
+        assert_eq!(bench.log, expected);
+    }
 }
 
 #[test]

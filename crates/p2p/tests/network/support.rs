@@ -121,7 +121,7 @@ impl Bench {
                 Effect::Close(peer) => self.closed.push(peer),
                 Effect::Resolve(name) => self.names.push(name),
                 Effect::Save { file, bytes } => _ = self.files.insert(file, bytes),
-                Effect::Log(line) => self.log.push(line),
+                Effect::Log(event) => self.log.push(event.to_string()),
             }
         }
         is_busy

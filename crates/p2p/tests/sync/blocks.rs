@@ -150,6 +150,9 @@ fn an_invalid_block_marks_its_branch_and_is_punished() {
     assert_eq!(node.height(), 3);
     let tree = node.sync.tree();
     assert!(tree.is_invalid(tree.find(&hash(&blocks[7])).unwrap()));
+    let refusal = |at: usize| node.sync.refusal(tree.find(&hash(&blocks[at])).unwrap());
+    assert_eq!([2, 4].map(refusal), [None; 2]);
+    assert!(refusal(3).is_some_and(|reason| !reason.is_empty()));
     assert_eq!(tree.best(), node.sync.tip());
     // Nobody is asked for what is on top of it.
     assert_eq!(wanted(&node.say(other, Message::SendHeaders)), []);

@@ -1,0 +1,115 @@
+use std::sync::mpsc;
+use std::time::Duration;
+
+use caesure_consensus::{HeaderTree, Params};
+use caesure_ledger::Worlds;
+use caesure_wire::BlockHash;
+
+use crate::PromptError;
+
+/// What looks into the tree of headers, wherever that lives.
+pub type Look = Box<dyn FnOnce(&HeaderTree) + Send>;
+
+/// What a prompt reads: a running node, or the folder of one.
+///
+/// All functions may be called from any thread at once, and may block.
+pub trait Source: Send + Sync {
+    /// Returns the network's parameters.
+    fn params(&self) -> &Params;
+
+    /// Returns the readers' side of the ledger.
+    fn worlds(&self) -> Worlds;
+
+    /// Runs `look` over all headers, and returns when it is done. It is dropped, not run, when there
+    /// are none any more.
+    fn headers(&self, look: Look);
+
+    /// Returns a stored block; none when it was never stored, or is pruned.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged, in words for the user.
+    fn read_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, String>;
+
+    /// Returns the time.
+    fn now(&self) -> Now;
+
+    /// Returns the connections, each as its fields in order; none without a running node.
+    fn peers(&self) -> Option<Vec<Fields>>;
+
+    /// Returns what the running node counts, or what is known of the folder.
+    fn counters(&self) -> Fields;
+
+    /// Returns the last records of the log that contain a text, as text, the oldest first; none
+    /// without a running node.
+    fn log(&self, count: usize, contains: &str) -> Option<Vec<String>>;
+
+    /// Changes the node, and says what was done.
+    ///
+    /// # Errors
+    /// Why it was not, in words for the user.
+    fn command(&self, command: &Command) -> Result<String, String>;
+}
+
+/// The time, as a [`Source`] tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Since some fixed moment.
+    pub mono: Duration,
+    /// Seconds since 1970.
+    pub unix: u64,
+}
+
+/// Named values, in the order in which they are shown.
+pub type Fields = Vec<(String, Value)>;
+
+/// A value that a [`Source`] tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Not known.
+    Nothing,
+    /// True or false.
+    Bool(bool),
+    /// A number.
+    Int(i64),
+    /// A number with a fraction.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// Several values.
+    List(Vec<Self>),
+    /// Named values.
+    Map(Fields),
+}
+
+/// What changes the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Connects to this address; the port is the network's unless it is given.
+    Connect(String),
+    /// Ends the connection to this address, or of this number.
+    Disconnect(String),
+    /// Bans an address or a subnet for so many seconds.
+    Ban(String, u64),
+    /// Takes a ban back.
+    Unban(String),
+    /// Writes the ledger to the disk.
+    Save,
+    /// Stops the node.
+    Stop,
+}
+
+impl dyn Source + '_ {
+    /// Looks into the tree of headers.
+    ///
+    /// # Errors
+    /// When there is no tree any more.
+    pub fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&HeaderTree) -> T + Send + 'static,
+    ) -> Result<T, PromptError> {
+        let (done, found) = mpsc::sync_channel(1);
+        // Who waits is there until it is told.
+        self.headers(Box::new(move |tree| _ = done.send(look(tree))));
+        found.recv().map_err(|_| PromptError::Stopping)
+    }
+}

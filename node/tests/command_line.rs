@@ -1,0 +1,473 @@
+//! The command line as its user meets it: help, settings, files of arguments, what is generated, errors,
+//! and the node in the background.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test may fail loudly")]
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Longer than anything here takes on a busy machine.
+const LONG: Duration = Duration::from_secs(120);
+
+/// A folder where commands run on the base `base` of regtest, without settings from outside.
+struct World(TempDir);
+
+impl World {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_caesure"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("CAESURE_") {
+                command.env_remove(name);
+            }
+        }
+        command.current_dir(self.0.path()).env("CAESURE_BASE", "base").env("COLUMNS", "80");
+        command.stdin(Stdio::null()).args(words);
+        command
+    }
+
+    fn output(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    /// What a command prints that ends well.
+    fn printed(&self, words: &[&str]) -> String {
+        printed(&mut self.command(words))
+    }
+
+    /// What a command says that ends with a status.
+    fn refused(&self, words: &[&str], status: i32) -> String {
+        let output = self.output(words);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{words:?}: {said}");
+        said
+    }
+
+    /// A base with a generated chain.
+    fn with_chain() -> Self {
+        let world = Self::new();
+        let words =
+            "generate --network regtest --blocks 130 --txs 40 --pool 60 --forks 0 --out x.dat";
+        world.printed(&words.split(' ').collect::<Vec<_>>());
+        world.printed(&["--network", "regtest", "import", "x.dat"]);
+        world
+    }
+
+    fn pid(&self) -> Option<i32> {
+        let text = fs::read_to_string(self.path("base/regtest/caesure.pid")).ok()?;
+        assert!(text.ends_with('\n'));
+        Some(text.trim().parse().unwrap())
+    }
+}
+
+fn printed(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let step = Duration::from_millis(20);
+    let mut waited = Duration::ZERO;
+    while !is_so() {
+        assert!(waited < LONG, "{what}");
+        std::thread::sleep(step);
+        waited += step;
+    }
+}
+
+fn terminate(pid: i32) {
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+}
+
+fn free_port() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// The base of a running daemon, which ends with the test.
+struct Daemon<'a>(&'a World);
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0.pid().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+#[test]
+fn short_help_fits_a_screen() {
+    let help = World::new().printed(&["-h"]);
+    assert!(help.lines().count() < 50, "{} lines", help.lines().count());
+    for line in help.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn long_help_and_the_document_name_every_option_and_subcommand() {
+    let world = World::new();
+    let help = world.printed(&["--help"]);
+    for word in ["Examples:", "Files", "Ports:", "caesure.toml", "CAESURE_", "@FILE", "SIGTERM"] {
+        assert!(help.contains(word), "{word}");
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let document = fs::read_to_string(root.join("docs/command-line.md")).unwrap();
+    assert!(document.contains(&world.printed(&["-h"])), "the document shows another short help");
+    let words = help.split([' ', '\n', ',', '=', '[', ';', ':']);
+    for option in words.filter(|word| word.len() > 2 && word.starts_with("--")) {
+        assert!(document.contains(&format!("`{option}")) || document.contains(option), "{option}");
+    }
+}
+
+#[test]
+fn the_command_line_comes_before_the_environment_and_that_before_the_file() {
+    let world = World::new();
+    world.write(
+        "base/caesure.toml",
+        "par = 2\nhorizon = 20\noutgoing = 3\nconnect = [\"192.0.2.1\", \"192.0.2.2:1\"]\nverbose = true\n\
+         [regtest]\npar = 4\nwebui = true\nmonitor = \"m.sock\"\n[main]\noutgoing = 5\n",
+    );
+    let shown = |words: &[&str]| {
+        let mut command = world.command(&[words, &["--print-config"]].concat());
+        printed(command.env("CAESURE_HORIZON", "30").env("CAESURE_SERVE", "1.1.1.1:1 [::1]:2"))
+    };
+    let regtest = shown(&["--network", "regtest", "-o", "9"]);
+    let file = "base/caesure.toml";
+    for line in [
+        "network = \"regtest\"  # command line".to_owned(),
+        "outgoing = 9  # command line".to_owned(),
+        "incoming = 114  # default".to_owned(),
+        "serve = [\"1.1.1.1:1\", \"[::1]:2\"]  # environment CAESURE_SERVE".to_owned(),
+        format!("connect = [\"192.0.2.1\", \"192.0.2.2:1\"]  # {file} line 4"),
+        format!("verbose = true  # {file} line 5"),
+        format!("par = 4  # {file} line 7"),
+        format!("webui = true  # {file} line 8"),
+        format!("monitor = \"m.sock\"  # {file} line 9"),
+        "horizon = 30  # environment CAESURE_HORIZON".to_owned(),
+        "# prune is not set".to_owned(),
+    ] {
+        assert!(regtest.lines().any(|it| it == line), "{line} in\n{regtest}");
+    }
+    let main = shown(&["-c", "192.0.2.3"]);
+    for line in ["outgoing = 5  # base/caesure.toml line 11", "par = 2  # base/caesure.toml line 1"]
+    {
+        assert!(main.lines().any(|it| it == line), "{line} in\n{main}");
+    }
+    assert!(main.contains("connect = [\"192.0.2.3\"]  # command line"), "{main}");
+    // What is shown is a file again, with the same in it.
+    world.write("shown.toml", &regtest);
+    let again = world.printed(&["--config", "shown.toml", "--print-config"]);
+    let values = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split("  # ").next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(values(&again), values(&regtest));
+}
+
+#[test]
+fn settings_reach_subcommands_and_what_conflicts_with_the_command_line_is_left_out() {
+    let world = World::with_chain();
+    world.write(
+        "base/caesure.toml",
+        "network = \"regtest\"\nhorizon = 10\noutgoing = 1\njson = true\n",
+    );
+    let info = world.printed(&["utxo", "info"]);
+    assert!(info.starts_with("{\"height\":130,"), "{info}");
+    let shown = world.printed(&["import", "--par", "3", "--print-config"]);
+    assert!(shown.contains("horizon = 10  # base/caesure.toml line 2"), "{shown}");
+    assert!(shown.contains("par = 3  # command line") && !shown.contains("outgoing"), "{shown}");
+    let verified = world.printed(&["verify"]);
+    assert!(verified.contains("\"blocks_connected\":130"), "{verified}");
+    // The file's network gives way to the option that excludes it.
+    assert!(world.refused(&["-t", "utxo", "info"], 1).contains("base/testnet3"));
+    world.write("other.toml", "no-rpc = true\n");
+    let shown =
+        world.printed(&["--config", "other.toml", "--rpc", "127.0.0.1:1", "--print-config"]);
+    assert!(shown.contains("no-rpc = false  # default"), "{shown}");
+}
+
+#[test]
+fn wrong_settings_are_named_with_file_line_and_nearest_name() {
+    let world = World::new();
+    let said = |text: &str| {
+        world.write("x.toml", text);
+        world.refused(&["--config", "x.toml", "utxo", "info"], 2)
+    };
+    for (text, expected) in [
+        ("\nmemroy = 3\n", "x.toml line 2: memroy: no such setting; did you mean memory?"),
+        ("[regtest]\nzzz = 3\n", "x.toml line 2: zzz: no such setting; caesure --help"),
+        ("config = \"y\"\n", "x.toml line 1: config: no such setting"),
+        (
+            "par = 700\n",
+            "x.toml line 1: par: invalid value '700' for '--par <N>': 700 is not in 1..=256",
+        ),
+        ("par = [1]\n", "x.toml line 1: par: not a number, a text"),
+        ("par = 1.5\n", "x.toml line 1: par: not a number, a text"),
+        ("no-rpc = 3\n", "x.toml line 1: no-rpc: 3 is neither true nor false"),
+        ("[regtset]\n", "x.toml line 1: regtset: no network: main, testnet3"),
+        ("[main]\nnetwork = \"regtest\"\n", "x.toml line 2: network: it stands above all sections"),
+        ("par = \n", "x.toml: TOML parse error at line 1, column 7"),
+        ("par = 1\npar = 2\n", "x.toml: TOML parse error at line 2"),
+    ] {
+        let found = said(text);
+        assert!(found.starts_with(&format!("caesure: {expected}")), "{text}: {found}");
+    }
+    let missing = world.refused(&["--config", "none.toml", "utxo", "info"], 2);
+    assert!(
+        missing.contains("none.toml: No such file") && missing.contains("--config"),
+        "{missing}"
+    );
+    let mut command = world.command(&["utxo", "info"]);
+    let output = command.env("CAESURE_PAR", "x").output().unwrap();
+    let found = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        found.starts_with("caesure: environment CAESURE_PAR: par: invalid value 'x'"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_file_of_arguments_stands_for_its_lines() {
+    let world = World::new();
+    world.write("more", "--network\nregtest\n\n-o\n7\n--print-config\n");
+    let shown = world.printed(&["-i", "3", "@more"]);
+    for line in ["network = \"regtest\"  # command line", "outgoing = 7  # command line"] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    assert!(shown.contains("incoming = 3  # command line"), "{shown}");
+    world.write("nested", "-o\n@more\n");
+    let nested = world.refused(&["@nested"], 2);
+    assert!(nested.starts_with("caesure: @nested holds @more: a file of arguments names no other"));
+    let missing = world.refused(&["@none"], 2);
+    assert!(missing.starts_with("caesure: @none: No such file"), "{missing}");
+    assert!(missing.contains("names a file of arguments, one a line"), "{missing}");
+}
+
+#[test]
+fn completions_are_programs_of_their_shells() {
+    let world = World::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = world.printed(&["completions", shell]);
+        for word in ["import", "horizon", "completions"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+        world.write(shell, &script);
+        match Command::new(shell).args(["-n", shell]).current_dir(world.0.path()).output() {
+            Ok(output) => assert!(output.status.success(), "{shell}: {output:?}"),
+            Err(_) => eprintln!("{shell} is not here: its script was not parsed"),
+        }
+    }
+    assert!(world.refused(&["completions", "csh"], 2).contains("bash"));
+}
+
+#[test]
+fn manual_pages_are_written_and_render() {
+    let world = World::new();
+    world.printed(&["man", "--out", "pages"]);
+    for name in ["caesure.1", "caesure-import.1", "caesure-utxo-info.1", "caesure-top.1"] {
+        let page = fs::read_to_string(world.path("pages").join(name)).unwrap();
+        assert!(page.starts_with(".ie") && page.contains(".SH NAME"), "{name}");
+    }
+    world.write("caesure.1", &world.printed(&["man"]));
+    let mut groff = Command::new("groff");
+    groff.args(["-man", "-Tutf8", "-ww", "-P-cbou", "caesure.1"]).current_dir(world.0.path());
+    let Ok(output) = groff.output() else {
+        return eprintln!("groff is not here: the page was not rendered");
+    };
+    let (text, errors) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(errors.is_empty(), "{errors}");
+    for word in [
+        "NAME",
+        "SYNOPSIS",
+        "       --blocksonly\n              Asks peers for no transactions",
+        "         webui = true\n       The environment has them as CAESURE_PAR=4.",
+    ] {
+        assert!(text.contains(word), "{word} in\n{text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn common_errors_say_what_to_do_next() {
+    let world = World::with_chain();
+    let regtest = |words: &[&str]| world.refused(&[&["--network", "regtest"], words].concat(), 1);
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = busy.local_addr().unwrap().to_string();
+    let said = [
+        (regtest(&["-b", "none", "utxo", "info"]), "import a block file first"),
+        (world.refused(&["-b", "base/regtest", "utxo", "info"], 1), "choose that network"),
+        (regtest(&["--only-connect", "--rpc", &port]), "choose another address"),
+        (regtest(&["-s", "192.0.2.1:1", "--no-rpc"]), "give an address of this machine"),
+        (regtest(&["--only-connect", "--proxy", "127.0.0.1:1"]), "start the proxy"),
+        (
+            regtest(&["generate", "--out", "/dev/full"]),
+            "No space left on device (os error 28)\nmake room",
+        ),
+        (regtest(&["generate", "--out", "none/x"]), "check the path"),
+        (regtest(&["-b", "x.dat", "import", "x.dat"]), "check the path"),
+        (regtest(&["import", "base"]), "name the file itself"),
+        (regtest(&["utxo", "info", "--at", "999"]), "give a hash, a height, tip or tip-N"),
+        (regtest(&["utxo", "export", "x.dat"]), "choose another name"),
+        (regtest(&["utxo", "info", "x.dat"]), "name another file"),
+        (regtest(&["replay", "x.dat"]), "name a file that --record"),
+        (regtest(&["generate", "--blocks", "3", "--out", "y"]), "give more --blocks"),
+        (regtest(&["--daemon"]), "--daemon needs --logfile"),
+        (regtest(&["--rpcuser", "x", "--only-connect"]), "give both, or neither"),
+        (regtest(&["top", "--once", "--rpc", "127.0.0.1:1"]), "Make sure the node is running"),
+        (regtest(&["cli", "getblockcount"]), "Make sure the node is running"),
+        (regtest(&["truncate", "100"]), "answer yes, or give --yes"),
+    ];
+    for (said, advice) in said {
+        assert!(said.contains(advice), "{advice} in {said}");
+    }
+    assert!(world.0.path().read_dir().unwrap().all(|entry| entry.unwrap().file_name() != "none"));
+
+    let ledger = world.path("base/regtest/ledger.log");
+    let good = fs::read(&ledger).unwrap();
+    let said_of = |at: usize, byte: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        fs::write(&ledger, bytes).unwrap();
+        regtest(&["utxo", "info"])
+    };
+    let newer = said_of(7, b'9');
+    assert!(newer.contains("newer version of caesure"), "{newer}");
+    let damaged = said_of(20, !good[20]);
+    assert!(damaged.contains("caesure import makes the ledger anew"), "{damaged}");
+    fs::write(&ledger, &good).unwrap();
+    // Whoever may do all is refused nothing.
+    if !rustix::process::geteuid().is_root() {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&ledger, fs::Permissions::from_mode(0o0)).unwrap();
+        let said = regtest(&["utxo", "info"]);
+        assert!(said.contains("run it as the owner"), "{said}");
+    }
+}
+
+#[test]
+fn the_node_runs_in_the_background_with_a_pid_file_until_sigterm() {
+    let world = World::with_chain();
+    let rpc = free_port();
+    let words =
+        ["--network", "regtest", "--only-connect", "--rpc", &rpc, "--daemon", "--logfile", "log"];
+    fs::write(world.path("base/regtest/caesure.pid"), "1\n").unwrap();
+    let started = world.printed(&words);
+    let daemon = Daemon(&world);
+    let pid = world.pid().unwrap();
+    assert_eq!(started, format!("caesure runs in the background, process {pid}\n"));
+    assert_ne!(pid, 1, "what was left behind is replaced");
+    if cfg!(target_os = "linux") {
+        let at = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
+        // Standard error goes into the log.
+        for descriptor in ["fd/0", "fd/1"] {
+            assert_eq!(fs::read_link(at(descriptor)).unwrap(), Path::new("/dev/null"));
+        }
+        let stat = fs::read_to_string(at("stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        assert_eq!(fields[3], pid.to_string(), "it has a session of its own");
+        assert_eq!(fields[4], "0", "it has no terminal");
+    }
+    let top = world.printed(&["--network", "regtest", "top", "--once", "--rpc", &rpc]);
+    for line in
+        ["caesure 0.1.0  regtest  ", "block    130 of 130, ", "worlds   131 held, ", "memory   "]
+    {
+        assert!(top.lines().any(|it| it.starts_with(line)), "{line} in\n{top}");
+    }
+    assert!(top.lines().all(|line| line.chars().count() <= 80), "{top}");
+    world.write("base/caesure.toml", &format!("network = \"regtest\"\nrpc = \"{rpc}\"\n"));
+    assert_eq!(world.printed(&["cli", "getblockcount"]), "130\n", "the settings say where");
+    fs::remove_file(world.path("base/caesure.toml")).unwrap();
+    // One node a folder; what the second says is heard before it is in the background.
+    let second =
+        ["--network", "regtest", "--only-connect", "--no-rpc", "--daemon", "--logfile", "log2"];
+    let locked = world.refused(&second, 1);
+    assert!(locked.contains("in use by another running process\nstop that process"), "{locked}");
+    assert_eq!(world.pid(), Some(pid));
+    terminate(pid);
+    wait_until("the node ends and takes its number away", || world.pid().is_none());
+    drop(daemon);
+    wait_until("its folder is free", || world.output(&second).status.success());
+    let _daemon = Daemon(&world);
+    terminate(world.pid().unwrap());
+    wait_until("the second ends", || world.pid().is_none());
+}
+
+#[test]
+fn a_service_manager_hears_of_readiness_progress_and_the_stop() {
+    let world = World::with_chain();
+    let socket = UnixDatagram::bind(world.path("notify")).unwrap();
+    socket.set_read_timeout(Some(LONG)).unwrap();
+    let hear = || {
+        let mut bytes = [0; 1024];
+        let length = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    let mut command = world.command(&["--network", "regtest", "--only-connect", "--no-rpc"]);
+    command.env("NOTIFY_SOCKET", world.path("notify")).env("WATCHDOG_USEC", "300000");
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let mut first = hear();
+    while let Some(what) = first.strip_prefix("STATUS=") {
+        assert!(what.starts_with("opening") || what.starts_with("reading"), "{what}");
+        first = hear();
+    }
+    assert_eq!(first, "READY=1\n");
+    for _ in 0..3 {
+        let turn = hear();
+        assert_eq!(turn, "WATCHDOG=1\nSTATUS=height 130 of 130, 0 peers\n");
+    }
+    terminate(i32::try_from(child.id()).unwrap());
+    let mut last = hear();
+    while last.starts_with("WATCHDOG=1\n") {
+        last = hear();
+    }
+    assert!(last.starts_with("STOPPING=1\n"), "{last}");
+    assert!(child.wait().unwrap().success());
+    assert!(world.pid().is_none(), "a service has no such file");
+}
+
+#[test]
+fn the_unit_for_systemd_is_one_if_systemd_is_here() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let unit = fs::read_to_string(root.join("docs/caesure.service")).unwrap();
+    let world = World::new();
+    let program = env!("CARGO_BIN_EXE_caesure");
+    let lines = unit.lines().filter(|line| !line.starts_with("Documentation="));
+    let unit = lines.collect::<Vec<_>>().join("\n").replace("/usr/local/bin/caesure", program);
+    world.write("caesure.service", &unit);
+    let mut verify = Command::new("systemd-analyze");
+    verify.arg("verify").arg(world.path("caesure.service"));
+    match verify.output() {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let ours =
+                said.lines().filter(|line| line.contains("caesure.service")).collect::<Vec<_>>();
+            assert!(ours.is_empty(), "{ours:?}");
+        }
+        Err(_) => eprintln!("systemd-analyze is not here: the unit was not judged"),
+    }
+    // Its options are such as the program takes.
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let words: Vec<&str> = line.split(' ').skip(1).chain(["--print-config"]).collect();
+    world.printed(&words);
+}

@@ -1,0 +1,185 @@
+//! The prompt where people meet it: on the socket of a running node, and on a base.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test may fail loudly")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// A base with a generated chain, and perhaps a node on it.
+struct World {
+    dir: TempDir,
+    node: Option<Child>,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut chain = Vec::new();
+        let options = caesure_generate::Options {
+            blocks: 120,
+            txs: 20,
+            pool: 50,
+            forks: 1,
+            ..Default::default()
+        };
+        let made = caesure_generate::generate(&options, &mut |block: &[u8]| {
+            chain.extend([0xfa, 0xbf, 0xb5, 0xda]);
+            chain.extend(u32::try_from(block.len()).unwrap().to_le_bytes());
+            chain.extend(block);
+            Ok(())
+        });
+        made.unwrap();
+        fs::write(dir.path().join("chain.dat"), chain).unwrap();
+        let world = Self { dir, node: None };
+        assert!(world.command(&["import", "chain.dat"]).output().unwrap().status.success());
+        world
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_caesure"));
+        command.current_dir(self.dir.path()).args(["-b", "base", "--network", "regtest"]);
+        command.args(words).stdin(Stdio::null()).stderr(Stdio::piped()).stdout(Stdio::piped());
+        command
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("base/regtest/monitor.sock")
+    }
+
+    /// Starts a node with a monitor and waits until that answers.
+    fn start(&mut self, words: &[&str]) {
+        let mut command = self.command(&["-m", "--only-connect", "--no-dns-seed", "--no-rpc"]);
+        let child = command.args(words).stderr(Stdio::null()).stdout(Stdio::null()).spawn();
+        self.node = Some(child.unwrap());
+        while UnixStream::connect(self.socket()).is_err() {
+            let ended = self.node.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the node has ended: {ended:?}");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Types lines and returns all that came back.
+    fn type_in(&self, lines: &str) -> String {
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        stream.write_all(lines.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    fn shell(&self, words: &[&str]) -> Output {
+        let all: Vec<&str> = [&["shell"], words].concat();
+        self.command(&all).output().unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(node) = &mut self.node {
+            // It may have ended.
+            let _ = node.kill();
+            let _ = node.wait();
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn the_monitor_answers_lines_with_either_end_and_stops_the_node() {
+    let mut world = World::new();
+    // A socket that a dead node left behind is replaced.
+    drop(UnixListener::bind(world.socket()).unwrap());
+    world.start(&[]);
+    let mode = fs::metadata(world.socket()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let shown =
+        world.type_in("db.last_block\r\nb = by_num(_)\nfor t in b.txs:\n  t.dump()\n\nb.height");
+    let (banner, rest) = shown.split_once('\n').unwrap();
+    assert!(banner.starts_with("caesure ") && banner.contains("help()"), "{banner}");
+    assert!(rest.starts_with(">>> 120\n>>> >>> ... ... hash: "), "{rest}");
+    assert!(rest.ends_with(">>> 120\n>>> "), "{rest}");
+
+    // A line that runs is stopped when nobody is there any more, and others go on meanwhile.
+    let mut busy = UnixStream::connect(world.socket()).unwrap();
+    busy.write_all(b"loop { }\n").unwrap();
+    assert!(world.type_in("1 + 1\n").contains(">>> 2\n"));
+    drop(busy);
+
+    // Another node leaves the socket alone.
+    fs::create_dir_all(world.dir.path().join("other")).unwrap();
+    let path = world.socket();
+    let words = ["-m", path.to_str().unwrap(), "--only-connect", "--no-dns-seed", "--no-rpc"];
+    let mut other = Command::new(env!("CARGO_BIN_EXE_caesure"));
+    other.current_dir(world.dir.path()).args(["-b", "other", "--network", "regtest"]);
+    let refused = other.args(words).output().unwrap();
+    assert!(text(&refused.stderr).contains("another node serves its prompt there"));
+    assert_eq!(refused.status.code(), Some(1));
+
+    let shown = world.type_in("connect(\"nowhere\")\nban(\"192.0.2.1\", 60)\nsave()\nlog(50, \"command\").len() > 0\nstop()\n");
+    assert!(shown.contains("nowhere is no address") && shown.contains("'banned'"), "{shown}");
+    assert!(shown.contains("'saving'") && shown.contains("'stopping'"), "{shown}");
+    assert!(world.node.take().unwrap().wait().unwrap().success());
+    assert!(!world.socket().exists());
+}
+
+#[test]
+fn sessions_are_bounded_and_commands_can_be_switched_off() {
+    let mut world = World::new();
+    world.start(&["--no-commands"]);
+    assert!(world.type_in("stop()\n").contains("commands are switched off"));
+    let greeting = |mut stream: UnixStream| {
+        let mut bytes = [0; 64];
+        let count = stream.read(&mut bytes).unwrap();
+        (stream, text(&bytes[..count]))
+    };
+    let sessions = (0..16).map(|_| {
+        loop {
+            let (stream, said) = greeting(UnixStream::connect(world.socket()).unwrap());
+            // Those of before leave their seats in their own time.
+            if said.starts_with("caesure ") {
+                break stream;
+            }
+        }
+    });
+    let sessions: Vec<UnixStream> = sessions.collect();
+    let (_, said) = greeting(UnixStream::connect(world.socket()).unwrap());
+    assert!(said.starts_with("16 sessions are open"), "{said}");
+    drop(sessions);
+}
+
+#[test]
+fn the_shell_reads_a_base_with_and_without_a_node() {
+    let mut world = World::new();
+    let one = world.shell(&["-e", "h = db.last_block", "-e", "by_num(h).len() > 0; h"]);
+    assert_eq!((text(&one.stdout), one.status.code()), ("120\n".to_owned(), Some(0)));
+    let bad = world.shell(&["-e", "by_num(121)"]);
+    assert_eq!((text(&bad.stdout), bad.status.code()), (String::new(), Some(1)));
+    assert!(text(&bad.stderr).contains("error at 1:1: there is no height 121"));
+    fs::write(
+        world.dir.path().join("file"),
+        "let s = 0;\nfor b in blocks() { s += b.len() }\nprint(s);\npeers()\n",
+    )
+    .unwrap();
+    let file = world.shell(&["file"]);
+    assert_eq!((text(&file.stdout), file.status.code()), ("141\n".to_owned(), Some(1)));
+    assert!(text(&file.stderr).contains("error at 4:1: no node runs here"));
+    let mut typed = world.command(&["shell"]).stdin(Stdio::piped()).spawn().unwrap();
+    typed.stdin.take().unwrap().write_all(b"[1,\n2]\n_.len()\nstop()\n").unwrap();
+    let typed = typed.wait_with_output().unwrap();
+    assert_eq!((text(&typed.stdout), typed.status.code()), ("[1, 2]\n2\n".to_owned(), Some(1)));
+    world.start(&[]);
+    let beside = world.shell(&["-e", "world().count == world().summary().txouts"]);
+    assert_eq!((text(&beside.stdout), beside.status.code()), ("true\n".to_owned(), Some(0)));
+}
