@@ -183,7 +183,8 @@ fn machine(run: &Run) -> Markup {
     let Some(frame) = &run.frame else {
         return html! {
             @if run.steps == 0 { p { "No instruction runs: the witness program alone decides." } }
-            @else { p { "All scripts have run." } }
+            @else if run.result.is_ok() { p { "All scripts have run." } }
+            @else { p { "The run has ended here: the verdict says why." } }
         };
     };
     html! {
@@ -231,7 +232,7 @@ fn listing(frame: &Frame) -> Markup {
         if frame.position < position {
             behind += 1;
         }
-        lines.push((position, cut(&disassemble(&frame.script[position..next]))));
+        lines.push(position..next);
         if position < frame.position && AROUND < lines.len() {
             lines.remove(0);
         }
@@ -244,10 +245,13 @@ fn listing(frame: &Frame) -> Markup {
         table.code {
             caption { (frame.source) ", " (frame.script.len()) " bytes" }
             thead { tr { th.num scope="col" { "Byte" } th scope="col" { "Instruction" } } }
-            tbody { @for (at, text) in lines {
-                tr aria-current=[(at == frame.position).then_some("step")] {
-                    td.num { (at) }
-                    td.mono.break { @if at == frame.position { b { "▶ " } } (text) }
+            tbody { @for bytes in lines {
+                tr aria-current=[(bytes.start == frame.position).then_some("step")] {
+                    td.num { (bytes.start) }
+                    td.mono.break {
+                        @if bytes.start == frame.position { b { "▶ " } }
+                        (cut(&disassemble(&frame.script[bytes])))
+                    }
                 }
             } }
         }

@@ -39,16 +39,15 @@ pub(crate) struct Neighbour {
 }
 
 impl Place {
-    /// Finds a block by hash, by height (the branch with most work), or as `tip-N` of the world.
+    /// Finds a block by hash, by height (on the world's chain, else the branch with most work), or as `tip-N` of the world.
     pub(crate) fn find(visit: &Visit<'_>, name: &str) -> Result<Self, Fault> {
         let (tip, text) = (visit.world.info().hash, name.to_owned());
         let found = visit.look(move |engine, _| {
             let tree = engine.sync().tree();
             let tip = tree.find(&tip)?;
-            let id = match text.parse() {
-                Ok(height) => *tree.at_height(height).first()?,
-                Err(_) => tree.find_named(&text, tip)?,
-            };
+            // Above the world, and beside it, by the most work.
+            let beside = || tree.at_height(text.parse().ok()?).first().copied();
+            let id = tree.find_named(&text, tip).or_else(beside)?;
             Some(Self::new(engine, id, tip))
         })?;
         found.ok_or_else(|| {

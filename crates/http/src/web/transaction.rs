@@ -115,9 +115,9 @@ fn search(visit: &Visit<'_>, txid: Txid) -> Answered {
     let info = visit.world.info();
     let heights = match coins.into_iter().flatten().next() {
         Some(coin) => vec![coin.height],
-        None => (info.height.saturating_sub(LAST - 1)..=info.height).rev().collect(),
+        None => (info.height.saturating_sub(LAST - 1)..=info.height).collect(),
     };
-    for hash in hashes(visit, heights)?.into_values() {
+    for hash in hashes(visit, info.hash, heights)?.into_values().rev() {
         let Some(bytes) = visit.read_block(&hash)? else { continue };
         let block = Block::parse(bytes).map_err(Fault::unreadable)?;
         if block.txids().contains(&txid) {
@@ -130,9 +130,12 @@ fn search(visit: &Visit<'_>, txid: Txid) -> Answered {
     )))
 }
 
-/// The blocks of heights on the chain of the world that is shown.
-fn hashes(visit: &Visit<'_>, heights: Vec<u32>) -> Result<BTreeMap<u32, BlockHash>, Fault> {
-    let tip = visit.world.info().hash;
+/// The blocks of heights on the chain up to a block.
+fn hashes(
+    visit: &Visit<'_>,
+    tip: BlockHash,
+    heights: Vec<u32>,
+) -> Result<BTreeMap<u32, BlockHash>, Fault> {
     visit.tree(move |tree| {
         let Some(tip) = tree.find(&tip) else { return BTreeMap::new() };
         let hash = |height| Some((height, tree.hash(tree.ancestor(tip, height)?)));
@@ -189,7 +192,8 @@ fn inputs(visit: &Visit<'_>, found: &Found) -> Result<Markup, Fault> {
     let tx = found.tx();
     let (number, parts, range) = part(visit, "inputs", tx.input_count(), ENDS)?;
     let shown = range.clone().filter_map(|at| found.coins.get(at)?.as_ref());
-    let blocks = hashes(visit, shown.map(|coin| coin.height).collect())?;
+    let heights = shown.map(|coin| coin.height).collect();
+    let blocks = hashes(visit, found.place.hash, heights)?;
     let links = pager(visit, "inputs", number, parts);
     Ok(html! {
         h2 { (whole(tx.input_count() as u64)) " inputs" }
@@ -214,6 +218,8 @@ fn input_row(
 ) -> Markup {
     let (tx, prefixes) = (found.tx(), &found.place.params.address_prefixes);
     let (view, coin) = (tx.input(at), found.coins.get(at).and_then(Option::as_ref));
+    let program = coin.and_then(|coin| caesure_script::witness_program(&coin.script_pubkey));
+    let is_taproot = program.is_some_and(|(version, program)| version == 1 && program.len() == 32);
     let OutPoint { txid, vout } = view.prevout;
     let source = coin.and_then(|coin| blocks.get(&coin.height));
     let link = source.map(|block| visit.link(&format!("tx/{block}/{txid}")));
@@ -240,7 +246,7 @@ fn input_row(
                     @else { (script("scriptSig", &disassemble_signatures(view.script_sig))) }
                 }
                 @for (index, item) in tx.witness(at).enumerate().take(ITEMS) {
-                    (script(&format!("witness {index}"), &witness_item(item)))
+                    (script(&format!("witness {index}"), &witness_item(item, is_taproot)))
                 }
                 @if ITEMS < tx.witness(at).len() { p.dim { "and " (tx.witness(at).len() - ITEMS) " more witness items" } }
             }
@@ -250,8 +256,8 @@ fn input_row(
     }
 }
 
-fn witness_item(item: &[u8]) -> String {
-    let kind = hash_type(item, item.first() != Some(&0x30));
+fn witness_item(item: &[u8], is_taproot: bool) -> String {
+    let kind = hash_type(item, is_taproot);
     let kind = kind.map_or_else(String::new, |kind| format!("[{kind}]"));
     if item.is_empty() { "(empty)".to_owned() } else { format!("{}{kind}", short(item)) }
 }
