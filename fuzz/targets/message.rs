@@ -37,6 +37,10 @@ fuzz_target!(|data: &[u8]| {
 fn check(command: &str, payload: &[u8]) {
     if let Ok(message) = Message::decode(command, payload) {
         assert_eq!(message.command(), command);
+        // Of what is only refused, nothing is kept.
+        if matches!(message, Message::Bloom(_)) {
+            return;
+        }
         let mut again = Vec::new();
         message.encode_payload(&mut again);
         assert_eq!(Message::decode(command, &again), Ok(message));
