@@ -9,7 +9,7 @@ use caesure_blockstore::{BlockReader, BlockStore};
 use caesure_consensus::{HeaderTree, Network, Params};
 use caesure_generate::{Options, Profile, generate};
 use caesure_ledger::{BlockInfo, Ledger, Worlds, genesis_info};
-use caesure_prompt::{Command, Fields, Limits, Look, Now, Outcome, Session, Source};
+use caesure_prompt::{Limits, Look, Now, Outcome, Session, Source};
 use caesure_wire::{Block, BlockHash};
 
 /// A chain in a block file; of its worlds there is the tip's, and it has no coins.
@@ -72,22 +72,6 @@ impl Source for Stored {
 
     fn now(&self) -> Now {
         Now { mono: Duration::ZERO, unix: 0 }
-    }
-
-    fn peers(&self) -> Option<Vec<Fields>> {
-        None
-    }
-
-    fn counters(&self) -> Fields {
-        Fields::new()
-    }
-
-    fn log(&self, _count: usize, _contains: &str) -> Option<Vec<String>> {
-        None
-    }
-
-    fn command(&self, _command: &Command) -> Result<String, String> {
-        Err("not here".to_owned())
     }
 }
 

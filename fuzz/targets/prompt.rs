@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use caesure_consensus::{HeaderTree, Network, Params};
 use caesure_ledger::{Ledger, Worlds, genesis_info};
-use caesure_prompt::{Command, Fields, Limits, Look, Now, Outcome, Session, Source};
+use caesure_prompt::{Limits, Look, Now, Outcome, Session, Source};
 use caesure_wire::BlockHash;
 use libfuzzer_sys::fuzz_target;
 
@@ -46,22 +46,6 @@ impl Source for Node {
     fn now(&self) -> Now {
         let turns = self.turns.fetch_add(1, Ordering::Relaxed);
         Now { mono: Duration::from_millis(turns), unix: 1_700_000_000 }
-    }
-
-    fn peers(&self) -> Option<Vec<Fields>> {
-        None
-    }
-
-    fn counters(&self) -> Fields {
-        Fields::new()
-    }
-
-    fn log(&self, _count: usize, _contains: &str) -> Option<Vec<String>> {
-        Some(Vec::new())
-    }
-
-    fn command(&self, _command: &Command) -> Result<String, String> {
-        Err("not here".to_owned())
     }
 }
 

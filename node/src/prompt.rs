@@ -287,10 +287,6 @@ impl Source for Folder {
         Now { mono: self.began.elapsed(), unix: clock::unix_time().into() }
     }
 
-    fn peers(&self) -> Option<Vec<Fields>> {
-        None
-    }
-
     fn counters(&self) -> Fields {
         let folder = Value::Text(self.folder.display().to_string());
         vec![
@@ -301,13 +297,5 @@ impl Source for Folder {
             field("bytes_of_blocks", self.blocks.body_bytes()),
             field("worlds", self.worlds.worlds().len()),
         ]
-    }
-
-    fn log(&self, _count: usize, _contains: &str) -> Option<Vec<String>> {
-        None
-    }
-
-    fn command(&self, _command: &Command) -> Result<String, String> {
-        Err("no node runs here; type into that of a running one, by caesure -m".to_owned())
     }
 }

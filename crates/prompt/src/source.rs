@@ -10,7 +10,8 @@ use crate::PromptError;
 /// What looks into the tree of headers, wherever that lives.
 pub type Look = Box<dyn FnOnce(&HeaderTree) + Send>;
 
-/// What a prompt reads: a running node, or the folder of one.
+/// What a prompt reads: a running node, or the folder of one. What is only there with a node is, unless said
+/// otherwise, not there.
 ///
 /// All functions may be called from any thread at once, and may block.
 pub trait Source: Send + Sync {
@@ -34,20 +35,28 @@ pub trait Source: Send + Sync {
     fn now(&self) -> Now;
 
     /// Returns the connections, each as its fields in order; none without a running node.
-    fn peers(&self) -> Option<Vec<Fields>>;
+    fn peers(&self) -> Option<Vec<Fields>> {
+        None
+    }
 
     /// Returns what the running node counts, or what is known of the folder.
-    fn counters(&self) -> Fields;
+    fn counters(&self) -> Fields {
+        Fields::new()
+    }
 
     /// Returns the last records of the log that contain a text, as text, the oldest first; none
     /// without a running node.
-    fn log(&self, count: usize, contains: &str) -> Option<Vec<String>>;
+    fn log(&self, _count: usize, _contains: &str) -> Option<Vec<String>> {
+        None
+    }
 
     /// Changes the node, and says what was done.
     ///
     /// # Errors
     /// Why it was not, in words for the user.
-    fn command(&self, command: &Command) -> Result<String, String>;
+    fn command(&self, _command: &Command) -> Result<String, String> {
+        Err("no node runs here; type into that of a running one, by caesure -m".to_owned())
+    }
 }
 
 /// The time, as a [`Source`] tells it.
