@@ -41,8 +41,8 @@ shoot status-dark status 1280 900 dark
 shoot block block 1280 900
 shoot block-phone block 500 900
 shoot transaction "tx/$hash/$tx" 1200 680
-shoot debugger "debug/$hash/$tx/$input?step=8" 1200 700
-shoot debugger-dark "debug/$hash/$tx/$input?step=8" 1200 700 dark
+shoot debugger "debug/$hash/$tx/$input?step=8" 1200 640
+shoot debugger-dark "debug/$hash/$tx/$input?step=8" 1200 640 dark
 shoot debugger-phone "debug/$hash/$tx/$input?step=8" 500 900
 shoot ledger ledger 1200 680
 find "$images" -size +149999c -print | while read -r big; do
