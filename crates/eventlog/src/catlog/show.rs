@@ -58,9 +58,11 @@ fn value(item: &Value) -> Json {
     };
     match item {
         Value::Bool(is) => Json::Bool(*is),
-        Value::Integer(number) => {
-            Number::from_i128(*number).map_or_else(|| number.to_string().into(), Json::Number)
-        }
+        // Beyond these, readers of JSON differ.
+        Value::Integer(number) => match i64::try_from(*number) {
+            Ok(number) => number.into(),
+            Err(_) => u64::try_from(*number).map_or_else(|_| number.to_string().into(), Json::from),
+        },
         Value::Float(number) => Number::from_f64(*number).map_or(Json::Null, Json::Number),
         Value::BigInteger(number) | Value::Bytes(number) => bytes(number),
         Value::Text(text) => text.as_str().into(),
