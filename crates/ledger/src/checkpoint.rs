@@ -149,7 +149,8 @@ impl Checkpoint {
         let mut offset = GROUP_BYTES as u64;
         // Groups that are made meanwhile come last, and are written too.
         while self.trailer.groups.len() < self.shared.table.groups() {
-            let (first, splits) = self.shared.table.copy(self.trailer.groups.len(), &mut words)?;
+            let (table, place) = (&self.shared.table, |slot| self.shared.place(slot));
+            let (first, splits) = table.copy(self.trailer.groups.len(), &mut words, place)?;
             let live = group_bytes(&words, &mut bytes);
             let crc = crc32fast::hash(&bytes);
             self.trailer.groups.push(SavedGroup { first, splits, live, crc });

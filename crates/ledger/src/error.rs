@@ -48,7 +48,7 @@ pub enum Error {
     #[error("the table is full: it holds about 1.4 billion coins")]
     TableFull,
     /// The log cannot grow.
-    #[error("{} is full: it holds two tebibytes, and 32 MiB a block", path.display())]
+    #[error("{} is full: it holds one tebibyte, and 32 MiB a block", path.display())]
     LogFull {
         /// The file.
         path: PathBuf,

@@ -90,8 +90,8 @@ use disk::Disk;
 use log::{Kind, Log, NO_RECORD, new_record};
 use shared::{Extras, Shared};
 use spends::Spends;
-use table::{Key, Place, Source, Table};
-use window::{Entry, Window};
+use table::{Key, Place, Slot, Source, Table};
+use window::{Entry, MAX_WINDOW, Window};
 
 /// A hash map that nobody outside can aim collisions at.
 pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::RandomState>;
@@ -238,6 +238,7 @@ impl Ledger {
             log,
             table: Table::new(options.memory, folder.clone(), source)?,
             spends: Spends::new(),
+            spent_lists: (0..=MAX_WINDOW).map(|_| AtomicU64::new(0)).collect(),
             extras: ArcSwap::from_pointee(Extras::default()),
             window: RwLock::new(Window::new(root)),
             verified_fees: AtomicI64::new(0),
@@ -328,9 +329,7 @@ impl Ledger {
         delta.head.write(&mut delta.record);
         let mut record = std::mem::take(&mut delta.record);
         let at = self.shared.log.append(Kind::Block, &mut record)?;
-        let (info, number) = (delta.head.info, delta.head.number);
-        let entry = Entry::new(info, parent.info.hash, number, at, Some(parent));
-        let entry = self.shared.write().insert(entry);
+        let entry = self.shared.enter(&delta.head, at, parent);
         Ok((entry, delta.places(at).collect()))
     }
 
@@ -344,13 +343,12 @@ impl Ledger {
         gone: &[(Key, Place)],
     ) -> Result<(), Error> {
         let shared = &self.shared;
-        let mut spends = shared.spends.writer();
+        let (mut spends, mut index) = (shared.spends.writer(), 0);
         for batch in gone.chunks(BATCH) {
             shared.prefetch(batch, &spends);
-            for &(key, place) in batch {
-                // A coin that lies beside the table is always looked up among what is spent.
-                shared.table.mark_spent(key, place)?;
-                spends.insert(place, entry.number);
+            for &coin in batch {
+                shared.spend(&mut spends, coin, entry.number, index)?;
+                index += 1;
             }
         }
         drop(spends);
@@ -380,10 +378,10 @@ impl Ledger {
             batch.iter().for_each(|&(key, _)| table.prefetch(key));
             batch.iter().for_each(|&(key, _)| table.prefetch_second(key));
             for &(key, place) in batch {
-                let is_same = |other| self.shared.log.have_one_outpoint(other, place);
+                let is_same = |other| self.shared.is_same(other, place);
                 let is_in = match are_new {
                     true => table.insert_new(key, place, is_same)?,
-                    false => table.insert(key, place, false, is_same)?,
+                    false => table.insert(key, Slot::at(place, false), is_same)?,
                 };
                 if !is_in {
                     beside.push((key, place));

@@ -14,7 +14,7 @@ use crate::coin::{COIN_MAX, CoinView, HEAD, coins_of, read_coin};
 use crate::disk::Disk;
 use crate::hasher::Hasher;
 use crate::mapping::{Part, map_part, prefetch};
-use crate::table::{Key, Place};
+use crate::table::{Key, PLACE, Place};
 use crate::{BlockInfo, Error};
 
 const MAGIC: [u8; 8] = *b"CAESULG2";
@@ -28,7 +28,8 @@ const PART: u64 = 1 << 28;
 const OVERLAP: usize = 64 << 20;
 /// No record is longer: a block of four million bytes makes one of less than eight.
 const RECORD_MAX: usize = 32 << 20;
-const PARTS: usize = 1 << 13;
+/// Room for all places that a slot can have.
+const PARTS: usize = 1 << 12;
 /// The payload of a block's record before its coins.
 const BLOCK_HEAD: usize = 152;
 /// Where a record says that there is none.
@@ -110,6 +111,11 @@ impl BlockHead {
         const SPENT: u64 = 16;
         let len = (PREFIX + BLOCK_HEAD) as u64 + self.coins_len as u64 + self.spent as u64 * SPENT;
         len.next_multiple_of(4)
+    }
+
+    /// Where in the log stands what the block spent, whose record begins at `at`.
+    pub(crate) const fn spent_list(&self, at: u64) -> u64 {
+        at + (PREFIX + BLOCK_HEAD) as u64 + self.coins_len as u64
     }
 
     /// Writes the head into the space that was left for it.
@@ -280,11 +286,20 @@ impl Log {
         Ok(&part[start..start + max])
     }
 
-    /// Asks for the lines that reading a coin will need.
+    /// Asks for the first line of a coin.
     pub(crate) fn prefetch(&self, place: Place) {
-        // A head mostly begins one coin before, and a coin is as long as a head.
-        if let Ok(bytes) = self.bytes((place * 4).saturating_sub(36), 65) {
-            bytes.iter().step_by(64).for_each(prefetch);
+        if let Ok([first, ..]) = self.bytes(place * 4, 1) {
+            prefetch(first);
+        }
+    }
+
+    /// Asks for the other lines that reading a coin needs, once the first is there: the end of the coin,
+    /// which is as long as a head mostly, and its head.
+    pub(crate) fn prefetch_rest(&self, place: Place) {
+        let at = place * 4;
+        let Ok(bytes @ &[_, _, _, _, back, ..]) = self.bytes(at, HEAD) else { return };
+        if let Ok(head) = self.bytes(at.saturating_sub(4 * u64::from(back)), HEAD) {
+            [bytes.last(), head.first(), head.last()].into_iter().flatten().for_each(prefetch);
         }
     }
 
@@ -404,6 +419,13 @@ impl Log {
             let (words, _) = entry.as_chunks();
             (Key(u64::from_le_bytes(words[0])), u64::from_le_bytes(words[1]))
         }))
+    }
+
+    /// Returns the place of a coin in a list of what a block spent.
+    pub(crate) fn spent_place(&self, list: u64, index: u64) -> Result<Place, Error> {
+        let at = list + index * SPENT as u64 + 8;
+        let place = self.bytes(at, 8)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+        place.filter(|place| *place <= PLACE).ok_or_else(|| self.damaged(at))
     }
 
     /// Cuts what lies behind `len`, before anybody has looked at it.

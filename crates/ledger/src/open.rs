@@ -227,8 +227,8 @@ impl Ledger {
             }
         }
         let number = self.shared.write().take_number(Some(head.number)).ok_or(Error::WindowFull)?;
-        let entry = Entry::new(head.info, head.prev_block, number, at, Some(&parent));
-        Ok(Some(self.shared.write().insert(entry)))
+        debug_assert_eq!(number, head.number, "it was asked for");
+        Ok(Some(self.shared.enter(head, at, &parent)))
     }
 
     /// Makes a block and all its ancestors part of the root.

@@ -8,7 +8,7 @@ use caesure_wire::OutPoint;
 use smallvec::SmallVec;
 
 use crate::coin::CoinView;
-use crate::log::Log;
+use crate::log::{BlockHead, Log};
 use crate::spends::{self, Spends};
 use crate::table::{Key, Place, Slot, Table};
 use crate::window::{Entry, Window};
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) log: Log,
     pub(crate) table: Table,
     pub(crate) spends: Spends,
+    /// Where in the log stands what a block of the window has spent, by its number.
+    pub(crate) spent_lists: Box<[AtomicU64]>,
     pub(crate) extras: ArcSwap<Extras>,
     /// Coins whose place is below, in bytes, are of the root and all who stand on it.
     pub(crate) floor: AtomicU64,
@@ -77,6 +79,13 @@ impl Shared {
         window.find(hash).cloned().ok_or_else(|| not_held(hash, &window))
     }
 
+    /// Puts a block on `parent`, whose record begins at `at`, into the window.
+    pub(crate) fn enter(&self, head: &BlockHead, at: u64, parent: &Entry) -> Arc<Entry> {
+        self.spent_lists[usize::from(head.number)].store(head.spent_list(at), Release);
+        let entry = Entry::new(head.info, head.prev_block, head.number, at, Some(parent));
+        self.write().insert(entry)
+    }
+
     /// Finds a coin in a block's world. The caller looks at whether that is still held afterwards.
     pub(crate) fn look(
         &self,
@@ -103,7 +112,7 @@ impl Shared {
         let is_it =
             |view: &CoinView<'_>| *view.txid == outpoint.txid.0 && view.vout == outpoint.vout;
         let found = self.table.find(key, |slot: Slot| {
-            let place = slot.place();
+            let place = self.place(slot)?;
             let view = self.log.coin(place)?;
             if !is_it(&view) {
                 // Bits of two keys may be alike; but a coin that does not belong here at all was
@@ -111,7 +120,7 @@ impl Shared {
                 let is_alike = self.log.key(&view.outpoint()).is_alike(key);
                 return if is_alike { Ok(None) } else { Err(self.log.damaged(place * 4)) };
             }
-            let is_there = self.is_in(entry, place, &view, slot.is_spent_somewhere());
+            let is_there = self.is_in(entry, place, &view, slot);
             Ok(is_there.then_some(Found { view, key, place }))
         })?;
         if found.is_some() || extras.is_empty() {
@@ -120,7 +129,7 @@ impl Shared {
         let mut found = None;
         for &place in extras.get(&key.0).into_iter().flatten() {
             let view = self.log.coin(place)?;
-            if is_it(&view) && self.is_in(entry, place, &view, true) {
+            if is_it(&view) && self.is_in(entry, place, &view, Slot::at(place, true)) {
                 found = Some(Found { view, key, place });
             }
         }
@@ -128,10 +137,69 @@ impl Shared {
     }
 
     /// Whether a coin of the table is in a block's world.
-    fn is_in(&self, entry: &Entry, place: Place, view: &CoinView<'_>, may_be_spent: bool) -> bool {
+    fn is_in(&self, entry: &Entry, place: Place, view: &CoinView<'_>, slot: Slot) -> bool {
         // In this order: what is no more on the branch is below the floor.
         let is_made = entry.is_on(view.number) || place * 4 < self.floor.load(Acquire);
-        is_made && !(may_be_spent && self.spends.any(place, |number| entry.is_on(number)))
+        let is_spent = || match slot.spender() {
+            Some((number, _)) => entry.is_on(number),
+            None => self.spends.any(place, |number| entry.is_on(number)),
+        };
+        is_made && !(slot.is_spent_somewhere() && is_spent())
+    }
+
+    /// The place of the coin in a slot.
+    pub(crate) fn place(&self, slot: Slot) -> Result<Place, Error> {
+        let Some((number, index)) = slot.spender() else { return Ok(slot.place().unwrap_or(0)) };
+        self.log.spent_place(self.spent_lists[usize::from(number)].load(Acquire), index)
+    }
+
+    /// Whether the coin in a slot has the outpoint of that at a place.
+    pub(crate) fn is_same(&self, slot: Slot, place: Place) -> Result<bool, Error> {
+        self.log.have_one_outpoint(self.place(slot)?, place)
+    }
+
+    /// Notes that a block spends a coin, of all its coins the one at `index`: in the coin's slot, unless
+    /// another block spends it too, or the coin lies beside the table.
+    pub(crate) fn spend(
+        &self,
+        spends: &mut spends::Writer<'_>,
+        (key, place): (Key, Place),
+        number: u16,
+        index: usize,
+    ) -> Result<(), Error> {
+        if self.table.replace(key, Slot::at(place, false), Slot::spent_by(number, index))? {
+            return Ok(());
+        }
+        spends.insert(place, number);
+        let other = self.table.find(key, |slot| {
+            let is_it = slot.spender().is_some() && self.place(slot)? == place;
+            Ok(is_it.then_some(slot))
+        })?;
+        if let Some((slot, (other, _))) = other.and_then(|slot| Some((slot, slot.spender()?))) {
+            spends.insert(place, other);
+            self.table.replace(key, slot, Slot::at(place, true))?;
+        }
+        Ok(())
+    }
+
+    /// Takes back that a block spends a coin.
+    pub(crate) fn unspend(
+        &self,
+        spends: &mut spends::Writer<'_>,
+        (key, place): (Key, Place),
+        number: u16,
+        index: usize,
+    ) -> Result<(), Error> {
+        if !self.table.replace(key, Slot::spent_by(number, index), Slot::at(place, false))? {
+            spends.remove(place, number);
+        }
+        Ok(())
+    }
+
+    /// Takes a coin whose place is known, and that no block alone spends, out of the table.
+    pub(crate) fn remove(&self, key: Key, place: Place) -> Result<bool, Error> {
+        Ok(self.table.remove(key, Slot::at(place, false))?
+            || self.table.remove(key, Slot::at(place, true))?)
     }
 
     /// Whether the coin at a place is in a block's world, which may have left the table since the place
@@ -175,9 +243,9 @@ impl Shared {
                 }
             }
             slots.extend(others.iter().filter_map(|&key| self.table.peek_second(key)));
-            slots.iter().for_each(|slot| self.log.prefetch(slot.place()));
-            let spent = slots.iter().filter(|slot| slot.is_spent_somewhere());
-            spent.for_each(|slot| self.spends.prefetch(slot.place()));
+            let places = || slots.iter().filter_map(|slot| slot.place());
+            places().for_each(|place| self.log.prefetch(place));
+            places().for_each(|place| self.log.prefetch_rest(place));
             for (at, (&key, outpoint)) in keys.iter().zip(outpoints).enumerate() {
                 let found = loop {
                     match self.look_beside(entry, key, outpoint, &extras)? {

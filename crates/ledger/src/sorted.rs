@@ -61,13 +61,13 @@ impl World {
         }
         let mut failed = Ok(());
         let floor = || shared.floor.load(Acquire);
-        shared.table.for_each(floor, |floor, slot| {
-            let place = slot.place();
+        let place_of = |slot| shared.place(slot);
+        shared.table.for_each(floor, place_of, |floor, place, is_spent_somewhere| {
             if !(from..to).contains(&place) || failed.is_err() {
                 return;
             }
             // What a dropped block made was gone before the floor rose above it.
-            let is_old = place * 4 < floor && !slot.is_spent_somewhere();
+            let is_old = place * 4 < floor && !is_spent_somewhere;
             match if is_old { Ok(true) } else { shared.is_place_in(&self.entry, place) } {
                 Ok(true) => places.push(place),
                 Ok(false) => {}

@@ -62,11 +62,6 @@ impl Spends {
         Self { shards, own: Mutex::new(own) }
     }
 
-    pub(crate) fn prefetch(&self, place: Place) {
-        let (shard, at) = mix(place);
-        prefetch_word(&self.shards[shard].load(), at);
-    }
-
     /// Whether a block for which `is_one` holds has spent the coin.
     pub(crate) fn any(&self, place: Place, is_one: impl Fn(u16) -> bool) -> bool {
         let (shard, at) = mix(place);

@@ -1,6 +1,7 @@
 //! The table that finds coins: slots of eight bytes, many readers without a lock, one writer.
 //!
-//! A slot has 24 bits of the key and the coin's place in the log. It lies in one of two buckets of
+//! A slot has 24 bits of the key and the coin's place in the log, or says which block of the window
+//! has spent it, and so in whose record its place stands. It lies in one of two buckets of
 //! eight slots, a cache line each, inside a group of 64 KiB. A full group is split in two by the next
 //! bit of its keys, which its slots hold. The 64 groups of an empty table get shares of the keys that
 //! grow from one to two, so that groups split one by one and never all at once: the table is two
@@ -35,10 +36,14 @@ const SPLITS: u32 = 12;
 /// How many parts of the keys a group may have, all of them at most and one at least.
 const PARTS: usize = FIRST_GROUPS << SPLITS;
 const TAG_BITS: u32 = 24;
-const PLACE_BITS: u32 = 39;
-const PLACE: u64 = (1 << PLACE_BITS) - 1;
+const TAG_SHIFT: u32 = 64 - TAG_BITS;
+/// The greatest place that a slot can have.
+pub(crate) const PLACE: u64 = (1 << 38) - 1;
+/// Instead of a place: the number of the block that spent the coin, and which of its coins it is.
+const BY_BLOCK: u64 = 1 << 38;
 /// The coin is spent in some world of the window, perhaps.
-const SPENT: u64 = 1 << PLACE_BITS;
+const SPENT: u64 = 1 << 39;
+const NUMBER_SHIFT: u32 = 28;
 /// The group still lies in the checkpoint. Odd, as for a group that is being changed.
 const NOT_LOADED: u32 = u32::MAX;
 /// How far a coin's way to a free slot is looked for.
@@ -104,13 +109,30 @@ fn other_bucket(bucket: usize, tag: u64) -> usize {
 /// A place in the log, in units of four bytes. None is zero.
 pub(crate) type Place = u64;
 
-/// A slot that is taken.
-#[derive(Clone, Copy, Debug)]
+/// What a slot that is taken says of its coin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot(u64);
 
 impl Slot {
-    pub(crate) const fn place(self) -> Place {
-        self.0 & PLACE
+    /// A coin at a place, which some world of the window may have spent, or none.
+    pub(crate) const fn at(place: Place, is_spent: bool) -> Self {
+        Self(place | if is_spent { SPENT } else { 0 })
+    }
+
+    /// A coin that one block of the window alone has spent, of all its coins the one at `index`.
+    pub(crate) fn spent_by(number: u16, index: usize) -> Self {
+        Self(SPENT | BY_BLOCK | u64::from(number) << NUMBER_SHIFT | index as u64)
+    }
+
+    /// The coin's place, if it stands here.
+    pub(crate) fn place(self) -> Option<Place> {
+        (self.0 & BY_BLOCK == 0).then_some(self.0 & PLACE)
+    }
+
+    /// Which block has spent the coin, and which of its coins it is, if its place stands there.
+    pub(crate) fn spender(self) -> Option<(u16, u64)> {
+        let number = (self.0 >> NUMBER_SHIFT & 0x3ff) as u16;
+        (self.0 & BY_BLOCK != 0).then_some((number, self.0 & ((1 << NUMBER_SHIFT) - 1)))
     }
 
     /// Whether some world of the window may have spent the coin.
@@ -118,12 +140,16 @@ impl Slot {
         self.0 & SPENT != 0
     }
 
-    const fn is_of(word: u64, tag: u64) -> bool {
-        word >> (64 - TAG_BITS) == tag && word != 0
+    const fn of(word: u64) -> Self {
+        Self(word & ((1 << TAG_SHIFT) - 1))
     }
 
-    const fn is_at(word: u64, tag: u64, place: Place) -> bool {
-        word & !SPENT == tag << (64 - TAG_BITS) | place
+    const fn word(self, tag: u64) -> u64 {
+        tag << TAG_SHIFT | self.0
+    }
+
+    const fn is_of(word: u64, tag: u64) -> bool {
+        word >> TAG_SHIFT == tag && word != 0
     }
 }
 
@@ -132,7 +158,7 @@ type Bucket = [AtomicU64; WAYS];
 
 fn peek_bucket(bucket: &Bucket, key: Key) -> Option<Slot> {
     let mut taken = bucket.iter().map(|slot| slot.load(Acquire));
-    taken.find(|&word| Slot::is_of(word, key.tag())).map(Slot)
+    taken.find(|&word| Slot::is_of(word, key.tag())).map(Slot::of)
 }
 
 #[derive(Debug)]
@@ -417,7 +443,8 @@ impl Table {
 
     /// Looks at the slots that may be the key's, until `look` gives something.
     ///
-    /// What `look` gave counts only if the slot is the same afterwards; else all is done again.
+    /// What `look` gave, an error too, counts only if the slot is the same afterwards; else all is done
+    /// again.
     pub(crate) fn find<T>(
         &self,
         key: Key,
@@ -437,12 +464,12 @@ impl Table {
                     if !Slot::is_of(word, key.tag()) {
                         continue;
                     }
-                    let found = look(Slot(word))?;
+                    let found = look(Slot::of(word));
                     if slot.load(Acquire) != word {
                         continue 'again;
                     }
-                    if found.is_some() {
-                        return Ok(found);
+                    if let Some(found) = found? {
+                        return Ok(Some(found));
                     }
                 }
             }
@@ -453,25 +480,26 @@ impl Table {
         }
     }
 
-    fn position(&self, key: Key, place: Place) -> Result<Option<(&Group, &AtomicU64)>, Error> {
+    fn position(&self, key: Key, slot: Slot) -> Result<Option<(&Group, &AtomicU64)>, Error> {
         let (group, words) = self.group(self.number(key))?;
-        let slots = key.buckets().into_iter().flat_map(|b| &words[b * WAYS..(b + 1) * WAYS]);
-        let mut slots = slots.filter(|slot| Slot::is_at(slot.load(Relaxed), key.tag(), place));
+        let (word, buckets) = (slot.word(key.tag()), words.as_chunks::<WAYS>().0);
+        let slots = key.buckets().into_iter().flat_map(|bucket| &buckets[bucket]);
+        let mut slots = slots.filter(|slot| slot.load(Relaxed) == word);
         Ok(slots.next().map(|slot| (group, slot)))
     }
 
-    /// Says that some world of the window has spent a coin. Gives false if the table has it not.
-    pub(crate) fn mark_spent(&self, key: Key, place: Place) -> Result<bool, Error> {
-        let position = self.position(key, place)?;
+    /// Says something else of a coin. Gives false if there is none of which `from` is said.
+    pub(crate) fn replace(&self, key: Key, from: Slot, to: Slot) -> Result<bool, Error> {
+        let position = self.position(key, from)?;
         if let Some((_, slot)) = position {
-            slot.store(slot.load(Relaxed) | SPENT, Release);
+            slot.store(to.word(key.tag()), Release);
         }
         Ok(position.is_some())
     }
 
     /// Takes a coin out. Gives false if it was not there.
-    pub(crate) fn remove(&self, key: Key, place: Place) -> Result<bool, Error> {
-        let position = self.position(key, place)?;
+    pub(crate) fn remove(&self, key: Key, slot: Slot) -> Result<bool, Error> {
+        let position = self.position(key, slot)?;
         if let Some((group, slot)) = position {
             slot.store(0, Release);
             group.live.store(group.live.load(Relaxed) - 1, Relaxed);
@@ -480,14 +508,14 @@ impl Table {
         Ok(position.is_some())
     }
 
-    /// Puts a coin in that is not there. Gives false if `is_same` says of a coin that was met that it has
+    /// Puts a coin in that is not there. Gives false if `is_same` says of one that was met that it has
     /// the same outpoint: such are kept elsewhere. Only where the first bucket is full is the other met,
     /// so that a few coins of one outpoint may be in the table, but never so many as to fill it.
     pub(crate) fn insert_new(
         &self,
         key: Key,
         place: Place,
-        mut is_same: impl FnMut(Place) -> Result<bool, Error>,
+        mut is_same: impl FnMut(Slot) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
         let (group, words) = self.group(self.number(key))?;
         let slots = &words[key.buckets()[0] * WAYS..][..WAYS];
@@ -496,35 +524,33 @@ impl Table {
             let word = slot.load(Relaxed);
             if word == 0 {
                 free = free.or(Some(slot));
-            } else if Slot::is_of(word, key.tag()) && is_same(word & PLACE)? {
+            } else if Slot::is_of(word, key.tag()) && is_same(Slot::of(word))? {
                 return Ok(false);
             }
         }
         match free.filter(|_| group.live.load(Relaxed) < GROUP_FULL) {
             Some(slot) => {
-                self.fill(group, slot, key, place, false);
+                self.fill(group, slot, key, Slot::at(place, false));
                 Ok(true)
             }
-            None => self.insert(key, place, false, is_same),
+            None => self.insert(key, Slot::at(place, false), is_same),
         }
     }
 
-    fn fill(&self, group: &Group, slot: &AtomicU64, key: Key, place: Place, is_spent: bool) {
-        assert!(0 < place && place <= PLACE, "the log is at most two tebibytes long");
-        let spent = if is_spent { SPENT } else { 0 };
-        slot.store(key.tag() << (64 - TAG_BITS) | spent | place, Release);
+    fn fill(&self, group: &Group, at: &AtomicU64, key: Key, slot: Slot) {
+        assert!(slot.0 & PLACE != 0 && slot.0 & BY_BLOCK == 0, "the log ends at one tebibyte");
+        at.store(slot.word(key.tag()), Release);
         group.live.store(group.live.load(Relaxed) + 1, Relaxed);
         self.live.fetch_add(1, Relaxed);
     }
 
-    /// Puts a coin in, if it is not there, marked as spent or not. Gives false if `is_same` says of
+    /// Puts a coin in that has a place, if it is not there. Gives false if `is_same` says of
     /// another coin of its buckets that it has the same outpoint: those are kept elsewhere.
     pub(crate) fn insert(
         &self,
         key: Key,
-        place: Place,
-        is_spent: bool,
-        mut is_same: impl FnMut(Place) -> Result<bool, Error>,
+        coin: Slot,
+        mut is_same: impl FnMut(Slot) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
         loop {
             let (group, words) = self.group(self.number(key))?;
@@ -535,9 +561,9 @@ impl Table {
                 for (at, word) in slots.map(|(at, slot)| (at, slot.load(Relaxed))) {
                     if word == 0 {
                         free = free.or(Some(at));
-                    } else if Slot::is_at(word, key.tag(), place) {
+                    } else if word & !SPENT == coin.word(key.tag()) & !SPENT {
                         return Ok(true);
-                    } else if Slot::is_of(word, key.tag()) && is_same(word & PLACE)? {
+                    } else if Slot::is_of(word, key.tag()) && is_same(Slot::of(word))? {
                         return Ok(false);
                     }
                 }
@@ -545,7 +571,7 @@ impl Table {
             if group.live.load(Relaxed) < GROUP_FULL
                 && let Some(at) = free.or_else(|| make_room(group, words, key.buckets()[0]))
             {
-                self.fill(group, &words[at], key, place, is_spent);
+                self.fill(group, &words[at], key, coin);
                 return Ok(true);
             }
             self.split(group, words)?;
@@ -585,8 +611,13 @@ impl Table {
         Ok(())
     }
 
-    /// Copies a group as it is at one instant.
-    pub(crate) fn copy(&self, number: usize, to: &mut [u64]) -> Result<(u32, u32), Error> {
+    /// Copies a group as it is at one instant, with the places of all coins, which `place` knows.
+    pub(crate) fn copy(
+        &self,
+        number: usize,
+        to: &mut [u64],
+        place: impl Fn(Slot) -> Result<Place, Error>,
+    ) -> Result<(u32, u32), Error> {
         let (group, words) = self.group(number)?;
         loop {
             let version = group.version.load(Acquire);
@@ -598,8 +629,16 @@ impl Table {
                 to.fill(0);
                 return Ok((group.first.load(Relaxed), group.splits.load(Relaxed)));
             }
-            for (to, word) in to.iter_mut().zip(words) {
-                *to = word.load(Acquire);
+            for (to, slot) in to.iter_mut().zip(words) {
+                *to = slot.load(Acquire);
+                while Slot::of(*to).spender().is_some() {
+                    // As in `find`: what was read counts only if the slot is the same afterwards.
+                    let (word, place) = (*to, place(Slot::of(*to)));
+                    *to = slot.load(Acquire);
+                    if *to == word {
+                        *to = Slot::at(place?, true).word(word >> TAG_SHIFT);
+                    }
+                }
             }
             let range = (group.first.load(Relaxed), group.splits.load(Relaxed));
             fence(Acquire);
@@ -609,19 +648,22 @@ impl Table {
         }
     }
 
-    /// Visits all slots, some of them twice if groups are split meanwhile, and with each what `before`
-    /// gave before its group was copied.
+    /// Visits the places of all coins, some of them twice if groups are split meanwhile, and with each
+    /// whether it may be spent, and what `before` gave before its group was copied.
     pub(crate) fn for_each<T: Copy>(
         &self,
         before: impl Fn() -> T,
-        mut visit: impl FnMut(T, Slot),
+        place: impl Fn(Slot) -> Result<Place, Error>,
+        mut visit: impl FnMut(T, Place, bool),
     ) -> Result<(), Error> {
         let mut words = vec![0; GROUP_SLOTS];
         let mut number = 0;
         while number < self.groups() {
             let first = before();
-            self.copy(number, &mut words)?;
-            words.iter().filter(|&&word| word != 0).for_each(|&word| visit(first, Slot(word)));
+            self.copy(number, &mut words, &place)?;
+            for word in words.iter().filter(|&&word| word != 0) {
+                visit(first, word & PLACE, word & SPENT != 0);
+            }
             number += 1;
         }
         Ok(())
@@ -662,7 +704,7 @@ fn make_room(group: &Group, words: &[AtomicU64], bucket: usize) -> Option<usize>
         let ways = (0..WAYS).map(|way| slots.start + (start + way) % WAYS);
         let from = ways.into_iter().find(|slot| !path.contains(slot))?;
         path.push(from);
-        at = other_bucket(at, words[from].load(Relaxed) >> (64 - TAG_BITS));
+        at = other_bucket(at, words[from].load(Relaxed) >> TAG_SHIFT);
     }
     None
 }

@@ -6,7 +6,7 @@ use caesure_wire::BlockHash;
 
 use crate::log::{NO_RECORD, Record};
 use crate::shared::{Extras, Shared};
-use crate::table::{Key, Place};
+use crate::table::{Key, Place, Slot};
 use crate::window::Entry;
 use crate::{BATCH, Error, Ledger};
 
@@ -40,7 +40,9 @@ impl Ledger {
         let (_, record) = shared.log.block(entry.record)?;
         shared.forget_created(&record)?;
         let mut spends = shared.spends.writer();
-        shared.log.spent(&record)?.for_each(|(_, place)| spends.remove(place, entry.number));
+        for (index, coin) in shared.log.spent(&record)?.enumerate() {
+            shared.unspend(&mut spends, coin, entry.number, index)?;
+        }
         drop(spends);
         if let Some(dropped) = &mut *shared.dropped() {
             dropped.push(entry.record);
@@ -79,12 +81,17 @@ impl Ledger {
         let mut beside = Extras::clone(&shared.extras.load());
         let has_extras = !beside.is_empty();
         let mut spends = shared.spends.writer();
+        let (mut index, mut left) = (0, Vec::new());
         for batch in spent.chunks(BATCH) {
             shared.prefetch(batch, &spends);
             for &(key, place) in batch {
-                if !shared.table.remove(key, place)? && has_extras {
-                    take_from(&mut beside, key, place);
+                if !shared.table.remove(key, Slot::spent_by(entry.number, index))? {
+                    if !shared.remove(key, place)? {
+                        take_from(&mut beside, key, place);
+                    }
+                    left.push(place);
                 }
+                index += 1;
             }
         }
         if has_extras {
@@ -94,9 +101,9 @@ impl Ledger {
                 beside.get(&key.0).is_some_and(|places| places.contains(place))
             });
             for (key, place) in promoted {
-                let is_same = |other| shared.log.have_one_outpoint(other, place);
+                let is_same = |other| shared.is_same(other, place);
                 // Some block above may have spent it already.
-                if shared.table.insert(key, place, true, is_same)? {
+                if shared.table.insert(key, Slot::at(place, true), is_same)? {
                     take_from(&mut beside, key, place);
                 }
             }
@@ -104,7 +111,7 @@ impl Ledger {
         }
         shared.raise_floor();
         shared.read().forget_on_branches(entry.number);
-        spent.iter().for_each(|&(_, place)| spends.remove(place, entry.number));
+        left.iter().for_each(|&place| spends.remove(place, entry.number));
         drop(spends);
         shared.write().free_number(entry.number);
         Ok(())
@@ -191,7 +198,7 @@ impl Shared {
         let mut beside = Extras::clone(&self.extras.load());
         let has_extras = !beside.is_empty();
         for (key, place) in self.log.created_keys(record)? {
-            if !self.table.remove(key, place)? && has_extras {
+            if !self.remove(key, place)? && has_extras {
                 take_from(&mut beside, key, place);
             }
         }
