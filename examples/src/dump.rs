@@ -1,5 +1,4 @@
-use caesure_script::opcode::{OP_PUSHDATA1, OP_PUSHDATA2, OP_PUSHDATA4};
-use caesure_script::{Form, ParsedScript, parse_script, pprint_script};
+use caesure_script::{Form, ParsedScript, parse_script, pprint_script, push_kind};
 use caesure_text::hex;
 use caesure_wire::{Block, TxView};
 
@@ -115,18 +114,6 @@ pub fn form_list(parsed: &ParsedScript<'_>) -> String {
 
 fn push_text(data: &[u8]) -> String {
     if data.is_empty() { "''".into() } else { format!("'0x{}'", hex::encode(data)) }
-}
-
-/// The original's number of a kind of push: the opcode alone, with its length as the opcode, or before
-/// a length of one, two or four bytes.
-const fn push_kind(opcode: u8) -> u8 {
-    match opcode {
-        1..=75 => 1,
-        OP_PUSHDATA1 => 2,
-        OP_PUSHDATA2 => 3,
-        OP_PUSHDATA4 => 4,
-        _ => 0,
-    }
 }
 
 #[cfg(test)]

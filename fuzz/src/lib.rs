@@ -7,44 +7,6 @@
 use caesure_script::{Flags, sigop_count, witness_sigop_count};
 use caesure_wire::{Header, MerkleRoot, OutPoint, Transaction, TxIn, TxOut, TxView, encode_block};
 
-/// The commands of all messages that do something, some that do nothing, and one of nobody.
-pub const COMMANDS: [&str; 34] = [
-    "version",
-    "verack",
-    "wtxidrelay",
-    "sendaddrv2",
-    "sendheaders",
-    "sendcmpct",
-    "feefilter",
-    "addr",
-    "addrv2",
-    "getaddr",
-    "inv",
-    "getdata",
-    "notfound",
-    "getblocks",
-    "getheaders",
-    "headers",
-    "block",
-    "tx",
-    "cmpctblock",
-    "getblocktxn",
-    "blocktxn",
-    "ping",
-    "pong",
-    "feature",
-    "mempool",
-    "filterload",
-    "filteradd",
-    "filterclear",
-    "merkleblock",
-    "sendtxrcncl",
-    "reject",
-    "alert",
-    "getcfilters",
-    "nobody",
-];
-
 /// Looks at every part of a transaction that decoded, and builds it anew.
 pub fn check_tx(tx: TxView<'_>) {
     let owned = tx.to_owned();

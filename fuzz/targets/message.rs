@@ -2,13 +2,13 @@
 //! Any payload under any command is a message that encodes to a payload of the same message, or an
 //! error; any text is an endpoint that prints as a text of the same, or an error.
 
-use caesure_fuzz::COMMANDS;
+use caesure_p2p::commands;
 use caesure_wire::{Endpoint, FrameHeader, Message, NetAddress, Reader};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&number, payload)) = data.split_first() else { return };
-    if let Some(command) = COMMANDS.get(usize::from(number)) {
+    if let Some(command) = commands().nth(number.into()) {
         check(command, payload);
     }
     if let Some((header, payload)) = data.split_first_chunk() {

@@ -32,6 +32,7 @@ pub use eviction::{EvictionCandidate, select_peer_to_evict};
 pub use netgroup::{NetworkKind, is_local, is_routable, is_valid, net_group};
 pub use network::{
     AddedNode, Effect, Event, Network, NetworkError, NetworkOptions, PeerInfo, SavedFiles, Totals,
+    commands,
 };
 pub use now::Now;
 pub use peer::{ConnectionKind, PeerId};

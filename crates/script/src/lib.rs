@@ -102,7 +102,7 @@ pub use instruction::{Instruction, Instructions, is_push_only, push_int, push_sl
 pub use interpreter::{ScriptSource, Step};
 pub use legacy::legacy_sighash;
 pub use number::{decode_number, encode_number, is_true};
-pub use parse::{Form, ParsedScript, parse_script, pprint_script, unparse_script};
+pub use parse::{Form, ParsedScript, parse_script, pprint_script, push_kind, unparse_script};
 pub use script::{
     MAX_ITEM_SIZE, MAX_MULTISIG_KEYS, MAX_OPS, MAX_SCRIPT_SIZE, MAX_STACK_ITEMS, is_unspendable,
     p2sh_hash, p2sh_sigop_count, sigop_count, witness_program, witness_sigop_count,

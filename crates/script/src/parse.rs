@@ -26,6 +26,19 @@ pub enum Form<'a> {
     CodeSeparator,
 }
 
+/// Returns the original's number for how an opcode pushes data: 0 by itself, 1 as the length, 2, 3 and 4
+/// before a length of 1, 2 and 4 bytes.
+#[must_use]
+pub const fn push_kind(opcode: u8) -> u8 {
+    match opcode {
+        1..=75 => 1,
+        OP_PUSHDATA1 => 2,
+        OP_PUSHDATA2 => 3,
+        OP_PUSHDATA4 => 4,
+        _ => 0,
+    }
+}
+
 /// A script as nested forms. The nesting is by number, so that no depth exhausts the call stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedScript<'a> {

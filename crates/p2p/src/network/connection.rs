@@ -288,12 +288,16 @@ impl Network {
     }
 }
 
-/// The messages without a short name on v2 connections. Bytes are counted by known names alone,
-/// whatever names peers make up.
+/// The messages without a short name on v2 connections.
 const LONG_COMMANDS: &str = "getaddr sendaddrv2 sendheaders sendtxrcncl verack version wtxidrelay";
 const OTHER: &str = "*other*";
 
+/// Returns the names of all messages that are counted, those that are not answered too. Bytes are counted
+/// by known names alone, whatever names peers make up.
+pub fn commands() -> impl Iterator<Item = &'static str> {
+    SHORT_COMMANDS.split(' ').chain(LONG_COMMANDS.split(' ')).filter(|name| !name.is_empty())
+}
+
 fn known_name(command: &str) -> &'static str {
-    let mut names = SHORT_COMMANDS.split(' ').chain(LONG_COMMANDS.split(' '));
-    names.find(|name| !name.is_empty() && *name == command).unwrap_or(OTHER)
+    commands().find(|name| *name == command).unwrap_or(OTHER)
 }

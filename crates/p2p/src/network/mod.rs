@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use caesure_wire::{DecodeError, Endpoint, Message};
 
+pub use self::connection::commands;
 use self::connection::{Connection, Stage};
 use self::dialling::{Added, Dialler};
 pub use self::event::{Effect, Event, NetworkError};

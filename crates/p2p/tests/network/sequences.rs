@@ -1,53 +1,15 @@
 use core::time::Duration;
 
-use caesure_p2p::{ConnectionKind, PeerId};
+use caesure_p2p::{ConnectionKind, PeerId, commands};
 use caesure_wire::{Message, Version};
 use proptest::prelude::*;
 
 use crate::support::{Bench, FULL, ip, network, quiet, version};
 
-const COMMANDS: [&str; 40] = [
-    "version",
-    "verack",
-    "wtxidrelay",
-    "sendaddrv2",
-    "sendheaders",
-    "sendcmpct",
-    "feature",
-    "feefilter",
-    "addr",
-    "addrv2",
-    "getaddr",
-    "inv",
-    "getdata",
-    "notfound",
-    "getblocks",
-    "getheaders",
-    "headers",
-    "block",
-    "tx",
-    "cmpctblock",
-    "getblocktxn",
-    "blocktxn",
-    "ping",
-    "pong",
-    "mempool",
-    "filterload",
-    "filteradd",
-    "filterclear",
-    "merkleblock",
-    "sendtxrcncl",
-    "alert",
-    "reject",
-    "getcfilters",
-    "cfilter",
-    "getcfheaders",
-    "cfheaders",
-    "getcfcheckpt",
-    "cfcheckpt",
-    "unheardof",
-    "",
-];
+/// All that are known, some of nobody, and none.
+fn all_commands() -> Vec<&'static str> {
+    commands().chain(["reject", "alert", "unheardof", ""]).collect()
+}
 
 /// Something that happens to a node. A peer is chosen among those that stand.
 #[derive(Clone, Debug)]
@@ -72,7 +34,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (any::<u8>(), 0_usize..5).prop_map(|(i, kind)| Happening::Dial(i, kind)),
         3 => (peer.clone(), any::<i32>(), any::<u64>(), any::<i64>())
             .prop_map(|(peer, version, services, time)| Happening::Shake(peer, version, services, time)),
-        9 => (peer.clone(), 0..COMMANDS.len(), bytes.clone())
+        9 => (peer.clone(), 0..all_commands().len(), bytes.clone())
             .prop_map(|(peer, command, payload)| Happening::Frame(peer, command, payload)),
         1 => (peer.clone(), bytes).prop_map(|(peer, bytes)| Happening::Bytes(peer, bytes)),
         1 => peer.clone().prop_map(Happening::Close),
@@ -109,7 +71,7 @@ fn happens(bench: &mut Bench, happening: &Happening) {
         }
         Happening::Frame(i, command, payload) => {
             let Some(peer) = chosen(*i) else { return };
-            let bytes = bench.frame(COMMANDS[*command], payload);
+            let bytes = bench.frame(all_commands()[*command], payload);
             bench.bytes(peer, &bytes);
         }
         Happening::Bytes(i, bytes) => {
