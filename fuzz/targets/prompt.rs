@@ -6,48 +6,26 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use caesure_consensus::{HeaderTree, Network, Params};
-use caesure_ledger::{Ledger, Worlds, genesis_info};
-use caesure_prompt::{Limits, Look, Now, Outcome, Session, Source};
+use caesure_ledger::{Ledger, genesis_info};
+use caesure_prompt::{Limits, Now, Outcome, Session, Source, Still};
 use caesure_wire::BlockHash;
 use libfuzzer_sys::fuzz_target;
 
-/// A node that has the genesis block.
-struct Node {
-    params: Params,
-    tree: HeaderTree,
-    worlds: Worlds,
-    turns: AtomicU64,
-}
+static TURNS: AtomicU64 = AtomicU64::new(0);
 
-static NODE: LazyLock<Arc<Node>> = LazyLock::new(|| {
+/// A chain of the genesis block.
+static NODE: LazyLock<Arc<Still>> = LazyLock::new(|| {
     let params = Params::new(Network::Regtest);
     let tree = HeaderTree::new(&params);
     let worlds = Ledger::in_memory(genesis_info(&params, &tree), 1).reader();
-    Arc::new(Node { params, tree, worlds, turns: AtomicU64::new(0) })
+    let (hash, block) = (params.genesis_hash, params.genesis_block());
+    let read = Box::new(move |wanted: &BlockHash| Ok((*wanted == hash).then(|| block.clone())));
+    let now = Box::new(|| {
+        let mono = Duration::from_millis(TURNS.fetch_add(1, Ordering::Relaxed));
+        Now { mono, unix: 1_700_000_000 }
+    });
+    Arc::new(Still { params, tree, worlds, read, now, counters: Vec::new() })
 });
-
-impl Source for Node {
-    fn params(&self) -> &Params {
-        &self.params
-    }
-
-    fn worlds(&self) -> Worlds {
-        self.worlds.clone()
-    }
-
-    fn headers(&self, look: Look) {
-        look(&self.tree);
-    }
-
-    fn read_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, String> {
-        Ok((*hash == self.params.genesis_hash).then(|| self.params.genesis_block()))
-    }
-
-    fn now(&self) -> Now {
-        let turns = self.turns.fetch_add(1, Ordering::Relaxed);
-        Now { mono: Duration::from_millis(turns), unix: 1_700_000_000 }
-    }
-}
 
 fuzz_target!(|text: &str| {
     let limits = Limits {

@@ -36,6 +36,9 @@ const PROFILES: &[(&str, Profile)] = &[
 /// Versions of files of whole sets.
 const FORMATS: &[(&str, u8)] = &[("v2", 2), ("v3", 3)];
 
+/// The prompt's socket in a network's folder.
+pub(crate) const MONITOR: &str = "monitor.sock";
+
 const PEERS: &str = "Peers";
 const INSIDE: &str = "See inside";
 const RPC: &str = "JSON-RPC";
@@ -166,7 +169,7 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
-    /// Opens the prompt on the base of a node, running or not
+    /// Opens the prompt on a base, or of the running node (--connect)
     Shell(Shell),
     /// Watches a running node: sync, peers, worlds, disk and memory
     Top(Top),
@@ -189,6 +192,9 @@ pub(crate) enum Command {
 pub(crate) struct Shell {
     #[command(flatten)]
     pub(crate) ceiling: Ceiling,
+    /// Types into the running node instead, whose socket -m made [default: monitor.sock in its folder]
+    #[arg(short, long, value_name = "PATH", num_args = 0..=1)]
+    pub(crate) connect: Option<Option<PathBuf>>,
     /// Evaluates this, prints the result and ends (repeatable)
     #[arg(short, value_name = "EXPR")]
     pub(crate) expressions: Vec<String>,
@@ -443,7 +449,7 @@ impl Run {
     /// The socket of the prompt; none without `-m`.
     pub(crate) fn monitor(&self, folder: &Path) -> Option<PathBuf> {
         let path = self.monitor.as_ref()?.clone();
-        Some(path.unwrap_or_else(|| folder.join("monitor.sock")))
+        Some(path.unwrap_or_else(|| folder.join(MONITOR)))
     }
 
     /// The nodes of `-c`, at the network's port where none is said.

@@ -77,6 +77,8 @@ pub(crate) enum Error {
     TooManyConnections { wanted: usize, needed: u64, allowed: u64 },
     #[error("the monitor cannot be at {}: {source}", path.display())]
     Monitor { path: PathBuf, source: io::Error },
+    #[error("the prompt at {} cannot be used: {source}", path.display())]
+    Prompt { path: PathBuf, source: io::Error },
     #[error("--prune {0} is too little: 550 MiB is the least that keeps what peers may ask for")]
     PruneTarget(u64),
     #[error("the sockets of the operating system cannot be watched: {0}")]
@@ -131,6 +133,9 @@ impl Error {
                 ErrorKind::PermissionDenied => "ports below 1024 are for root: choose a higher one",
                 _ => "give an address of this machine",
             }),
+            Self::Prompt { .. } => {
+                Some("start the node with -m, and give the path if it was given one")
+            }
             Self::Proxy { .. } => Some("start the proxy, or give another --proxy, or none"),
             Self::Record { .. } => Some("name a file that --record of this version wrote"),
             Self::NotAHash(_) => Some("mend the line or remove the file"),

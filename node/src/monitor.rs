@@ -28,8 +28,15 @@ const MAX_LINE: usize = 4 << 20;
 /// Who takes no answer for so long is let go.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What a terminal sends for Ctrl-C where it does not act on it.
-const CTRL_C: u8 = 3;
+pub(crate) const CTRL_C: u8 = 3;
 const CTRL_D: u8 = 4;
+/// A program says so that it is none for people: its answers end with a mark instead of a prompt.
+pub(crate) const ASK_MARKS: &str = "\x05";
+/// It stands in no answer, and one of the next three comes behind it.
+pub(crate) const MARK: u8 = 6;
+pub(crate) const GOOD: u8 = b'+';
+const FAILED: u8 = b'-';
+pub(crate) const MORE: u8 = b'?';
 
 /// The socket. It is gone when this is dropped.
 pub(crate) struct Monitor {
@@ -193,27 +200,43 @@ fn listen_to(stream: UnixStream, lines: Sender<Typed>, interrupt: &Interrupt) {
 }
 
 fn talk(session: &mut Session, stream: &mut UnixStream, typed: &Receiver<Typed>) -> io::Result<()> {
-    write!(
-        stream,
-        "caesure {}; help() lists what there is, Ctrl-D ends\n>>> ",
-        env!("CARGO_PKG_VERSION")
-    )?;
+    write!(stream, "{}\n>>> ", greeting())?;
+    let mut is_marked = false;
     for typed in typed {
-        match typed {
+        let (text, is_good) = match typed {
+            Typed::Line(line) if line.trim_end() == ASK_MARKS => {
+                is_marked = true;
+                (String::new(), true)
+            }
             Typed::Line(line) => {
                 let reply = session.line(&line);
-                stream.write_all(reply.to_string().as_bytes())?;
+                (reply.to_string(), !reply.is_error())
             }
             Typed::Cancel => {
                 session.cancel();
-                writeln!(stream)?;
+                ("\n".to_owned(), true)
             }
             Typed::TooLong => {
                 session.cancel();
-                writeln!(stream, "error: a line has at most {MAX_LINE} bytes")?;
+                (format!("error: a line has at most {MAX_LINE} bytes\n"), false)
             }
+        };
+        let (prompt, mark) = match session.is_incomplete() {
+            true => ("... ", MORE),
+            false => (">>> ", if is_good { GOOD } else { FAILED }),
+        };
+        if is_marked {
+            stream.write_all(text.replace(char::from(MARK), "?").as_bytes())?;
+            stream.write_all(&[MARK, mark])?;
+        } else {
+            stream.write_all(text.as_bytes())?;
+            stream.write_all(prompt.as_bytes())?;
         }
-        stream.write_all(if session.is_incomplete() { b"... " } else { b">>> " })?;
     }
     Ok(())
+}
+
+/// What a session begins with.
+pub(crate) fn greeting() -> String {
+    format!("caesure {}; help() lists what there is, Ctrl-D ends", env!("CARGO_PKG_VERSION"))
 }

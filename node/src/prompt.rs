@@ -1,17 +1,16 @@
 //! What a prompt reads: of the running node, and of a base without one.
 
-use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use caesure_blockstore::{BlockReader, BlockStore, Error as StoreError};
-use caesure_consensus::{HeaderTree, Params};
+use caesure_consensus::Params;
 use caesure_engine::{Command as Wish, CommandError};
 use caesure_eventlog::{Filter, text};
 use caesure_http::Backend;
 use caesure_ledger::Worlds;
 use caesure_p2p::{ConnectionKind, PeerId, PeerInfo, Subnet};
-use caesure_prompt::{Command, Fields, Look, Now, Source, Value};
+use caesure_prompt::{Command, Fields, Look, Now, Source, Still, Value};
 use caesure_wire::{BlockHash, Endpoint};
 
 use crate::args::{Ceiling, Common};
@@ -229,73 +228,29 @@ fn peer_fields(peer: &PeerInfo, height: Option<u32>) -> Fields {
     ]
 }
 
-/// A base, as it was when it was opened, of a node that runs or not.
-pub(crate) struct Folder {
-    folder: PathBuf,
-    params: Params,
-    tree: HeaderTree,
-    worlds: Worlds,
-    blocks: BlockReader,
-    began: Instant,
-}
-
-impl Folder {
-    /// Opens a base to look at it, and writes nothing.
-    pub(crate) fn open(common: &Common, ceiling: Ceiling) -> Result<Self, Error> {
-        let folder = base::network_folder(common.base.as_deref(), common.network())?;
-        let chain =
-            open_chain(&folder, common.params(), Access::Read, &Settings::reading(ceiling))?;
-        Self::of(chain, &folder)
-    }
-
-    fn of(chain: Chain, folder: &Path) -> Result<Self, Error> {
-        let (worlds, params) = (chain.ledger.reader(), Params::clone(&chain.params));
-        let (tree, store) = (chain.tree, chain.store);
-        let blocks = match store {
-            Store::Reader(blocks) => blocks,
-            Store::Writer(_) => BlockStore::open_read_only(folder, params.magic)?,
-        };
-        Ok(Self {
-            folder: folder.to_owned(),
-            params,
-            tree,
-            worlds,
-            blocks,
-            began: clock::instant(),
-        })
-    }
-}
-
-impl Source for Folder {
-    fn params(&self) -> &Params {
-        &self.params
-    }
-
-    fn worlds(&self) -> Worlds {
-        self.worlds.clone()
-    }
-
-    fn headers(&self, look: Look) {
-        look(&self.tree);
-    }
-
-    fn read_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, String> {
-        body(self.blocks.read(hash))
-    }
-
-    fn now(&self) -> Now {
-        Now { mono: self.began.elapsed(), unix: clock::unix_time().into() }
-    }
-
-    fn counters(&self) -> Fields {
-        let folder = Value::Text(self.folder.display().to_string());
-        vec![
-            ("folder".to_owned(), folder),
-            field("height", self.worlds.tip().info().height),
-            field("headers", self.tree.len()),
-            field("blocks", self.blocks.len()),
-            field("bytes_of_blocks", self.blocks.body_bytes()),
-            field("worlds", self.worlds.worlds().len()),
-        ]
-    }
+/// Opens a base to look at it, of a node that runs or not, and writes nothing.
+pub(crate) fn open_folder(common: &Common, ceiling: Ceiling) -> Result<Still, Error> {
+    let folder = base::network_folder(common.base.as_deref(), common.network())?;
+    let settings = Settings::reading(ceiling);
+    let chain = open_chain(&folder, common.params(), Access::Read, &settings)?;
+    let Chain { tree, ledger, params, store: Store::Reader(blocks), .. } = chain else {
+        unreachable!("it was opened to be read")
+    };
+    let (worlds, began) = (ledger.reader(), clock::instant());
+    let counters = vec![
+        ("folder".to_owned(), Value::Text(folder.display().to_string())),
+        field("height", worlds.tip().info().height),
+        field("headers", tree.len()),
+        field("blocks", blocks.len()),
+        field("bytes_of_blocks", blocks.body_bytes()),
+        field("worlds", worlds.worlds().len()),
+    ];
+    Ok(Still {
+        params: Params::clone(&params),
+        tree,
+        worlds,
+        read: Box::new(move |hash| body(blocks.read(hash))),
+        now: Box::new(move || Now { mono: began.elapsed(), unix: clock::unix_time().into() }),
+        counters,
+    })
 }

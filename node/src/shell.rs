@@ -1,11 +1,12 @@
-//! `caesure shell`: the prompt on a base, without a node or beside one.
+//! `caesure shell`: the prompt on a base, without a node or beside one, and that of a running node.
 
-use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::Path;
+use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use caesure_prompt::{Limits, Reply, Session};
+use caesure_prompt::{ENTRIES, Limits, Reply, Session};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -14,8 +15,9 @@ use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{Context, Editor, Helper};
 
-use crate::args::{Common, Shell};
-use crate::prompt::Folder;
+use crate::args::{Common, MONITOR, Shell};
+use crate::monitor::{ASK_MARKS, CTRL_C, GOOD, MARK, MORE, greeting};
+use crate::prompt::open_folder;
 use crate::{Error, Outcome, base};
 
 /// What one's own process may take, for nobody else waits for it.
@@ -33,92 +35,235 @@ fn limits() -> Limits {
     }
 }
 
-pub(crate) fn run(common: &Common, shell: &Shell) -> Result<Outcome, Error> {
-    let folder = Folder::open(common, shell.ceiling)?;
-    let mut session = Session::new(Arc::new(folder), limits());
-    // A line that runs is stopped; the second signal, or one without a line, ends the program.
-    let running = Arc::new(Mutex::new(false));
-    let (interrupt, is_running) = (session.interrupt(), Arc::clone(&running));
+/// What lines are typed into.
+trait Prompt {
+    /// Takes a line, and shows what came of it; returns whether that is no error.
+    fn line(&mut self, line: &str) -> Result<bool, Error>;
+
+    /// Takes a whole text in the same way.
+    fn text(&mut self, text: &str) -> Result<bool, Error> {
+        let mut is_good = true;
+        for line in text.lines() {
+            is_good &= self.line(line)?;
+        }
+        Ok(is_good & (!self.is_incomplete() || self.line("")?))
+    }
+
+    fn is_incomplete(&self) -> bool;
+    fn cancel(&mut self) -> Result<(), Error>;
+    fn names(&self) -> Vec<String>;
+    fn greeting(&self) -> String;
+}
+
+/// Whether a line runs, which Ctrl-C stops.
+type Running = Arc<Mutex<bool>>;
+
+fn set(running: &Running, to: bool) -> bool {
+    std::mem::replace(&mut *running.lock().unwrap_or_else(PoisonError::into_inner), to)
+}
+
+/// Has a signal stop the line that runs; the second, or one without a line, ends the program.
+fn stop_by_signal(stop: impl Fn() + Send + 'static) -> Result<Running, Error> {
+    let running = Running::default();
+    let is_running = Arc::clone(&running);
     ctrlc::set_handler(move || {
         let mut is_running = is_running.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::take(&mut *is_running) {
             std::process::exit(130);
         }
-        interrupt.stop();
+        stop();
     })?;
-    let run = |work: &mut dyn FnMut(&mut Session) -> Reply, session: &mut Session| {
-        *running.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        let reply = work(session);
-        *running.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        is_good(&reply)
+    Ok(running)
+}
+
+/// A session of this process.
+struct Own {
+    session: Session,
+    running: Running,
+}
+
+impl Own {
+    fn run(&mut self, work: impl FnOnce(&mut Session) -> Reply) -> bool {
+        set(&self.running, true);
+        let reply = work(&mut self.session);
+        if !set(&self.running, false) {
+            self.session.cancel();
+        }
+        if let caesure_prompt::Outcome::Error(fault) = &reply.outcome {
+            let _ = io::stdout().write_all(reply.printed.as_bytes());
+            eprintln!("{fault}");
+            return false;
+        }
+        let _ = io::stdout().write_all(reply.to_string().as_bytes());
+        true
+    }
+}
+
+impl Prompt for Own {
+    fn line(&mut self, line: &str) -> Result<bool, Error> {
+        Ok(self.run(|session| session.line(line)))
+    }
+
+    fn text(&mut self, text: &str) -> Result<bool, Error> {
+        Ok(self.run(|session| session.run(text)))
+    }
+
+    fn is_incomplete(&self) -> bool {
+        self.session.is_incomplete()
+    }
+
+    fn cancel(&mut self) -> Result<(), Error> {
+        self.session.cancel();
+        Ok(())
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.session.names()
+    }
+
+    fn greeting(&self) -> String {
+        format!("{}\nreading {}", greeting(), self.session.view())
+    }
+}
+
+/// A session of the running node.
+struct Remote {
+    path: PathBuf,
+    stream: BufReader<UnixStream>,
+    running: Running,
+    is_incomplete: bool,
+    greeting: String,
+}
+
+impl Remote {
+    fn open(path: PathBuf) -> Result<Self, Error> {
+        let open = || {
+            let stream = UnixStream::connect(&path)?;
+            Ok((stream.try_clone()?, stream))
+        };
+        let opened = open().map_err(|source| Error::Prompt { path: path.clone(), source });
+        let (stream, typed) = opened?;
+        // A node that is gone says so to the line that waits.
+        let running = stop_by_signal(move || _ = (&typed).write_all(&[CTRL_C]))?;
+        let stream = BufReader::new(stream);
+        let mut it = Self { path, stream, running, is_incomplete: false, greeting: String::new() };
+        let (said, _) = it.ask(&format!("{ASK_MARKS}\n"))?;
+        said.lines().next().unwrap_or_default().clone_into(&mut it.greeting);
+        Ok(it)
+    }
+
+    /// Types something, and waits for the answer. Returns it, and whether it is no error.
+    fn ask(&mut self, typed: &str) -> Result<(String, bool), Error> {
+        set(&self.running, true);
+        let sent = self.stream.get_mut().write_all(typed.as_bytes());
+        let answered = sent.and_then(|()| self.answer()).and_then(|answer| {
+            // What Ctrl-C types has an answer of its own.
+            if set(&self.running, false) { Ok(answer) } else { self.answer().map(|_| answer) }
+        });
+        answered.map_err(|source| Error::Prompt { path: self.path.clone(), source })
+    }
+
+    fn answer(&mut self) -> io::Result<(String, bool)> {
+        let (mut text, mut mark) = (Vec::new(), [0]);
+        self.stream.read_until(MARK, &mut text)?;
+        let is_whole = text.pop_if(|last| *last == MARK).is_some();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        if !is_whole {
+            let said = text.trim_end();
+            let said = if said.is_empty() { "the node has ended the session" } else { said };
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, said));
+        }
+        self.stream.read_exact(&mut mark)?;
+        self.is_incomplete = mark == [MORE];
+        Ok((text, self.is_incomplete || mark == [GOOD]))
+    }
+}
+
+impl Prompt for Remote {
+    fn line(&mut self, line: &str) -> Result<bool, Error> {
+        // What stands for a key would have an answer of its own.
+        let line = line.replace(char::is_control, " ");
+        let (text, is_good) = self.ask(&format!("{line}\n"))?;
+        // Nobody may listen.
+        let _ = match is_good {
+            true => io::stdout().write_all(text.as_bytes()),
+            false => io::stderr().write_all(text.as_bytes()),
+        };
+        Ok(is_good)
+    }
+
+    fn is_incomplete(&self) -> bool {
+        self.is_incomplete
+    }
+
+    fn cancel(&mut self) -> Result<(), Error> {
+        self.ask(char::from(CTRL_C).encode_utf8(&mut [0])).map(|_| ())
+    }
+
+    fn names(&self) -> Vec<String> {
+        ENTRIES.iter().map(|entry| entry.name().to_owned()).collect()
+    }
+
+    fn greeting(&self) -> String {
+        self.greeting.clone()
+    }
+}
+
+pub(crate) fn run(common: &Common, shell: &Shell) -> Result<Outcome, Error> {
+    let mut prompt: Box<dyn Prompt> = if let Some(path) = &shell.connect {
+        let folder = base::network_folder(common.base.as_deref(), common.network())?;
+        Box::new(Remote::open(path.clone().unwrap_or_else(|| folder.join(MONITOR)))?)
+    } else {
+        let session = Session::new(Arc::new(open_folder(common, shell.ceiling)?), limits());
+        let interrupt = session.interrupt();
+        Box::new(Own { session, running: stop_by_signal(move || interrupt.stop())? })
     };
     let mut is_done = true;
     if let Some(path) = &shell.file {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        is_done &= run(&mut |session| session.run(&text), &mut session);
+        is_done &= prompt.text(&std::fs::read_to_string(path).map_err(Error::io(path))?)?;
     }
     for text in &shell.expressions {
-        is_done &= is_done && run(&mut |session| session.run(text), &mut session);
+        is_done = is_done && prompt.text(text)?;
     }
     if shell.file.is_none() && shell.expressions.is_empty() {
-        let mut line = |line: &str, session: &mut Session| run(&mut |it| it.line(line), session);
         if io::stdin().is_terminal() && io::stdout().is_terminal() {
-            edit(common, &mut session, &mut line)?;
+            edit(common, &mut *prompt)?;
         } else {
             for text in io::stdin().lock().lines() {
-                is_done &=
-                    line(&text.map_err(Error::io(Path::new("standard input")))?, &mut session);
+                is_done &= prompt.line(&text.map_err(Error::io(Path::new("standard input")))?)?;
             }
-            is_done &= !session.is_incomplete() || line("", &mut session);
+            is_done &= !prompt.is_incomplete() || prompt.line("")?;
         }
     }
     Ok(if is_done { Outcome::Done } else { Outcome::Invalid })
 }
 
-/// Shows a reply: values to standard output, errors to standard error. Returns whether it is none.
-fn is_good(reply: &Reply) -> bool {
-    if let caesure_prompt::Outcome::Error(fault) = &reply.outcome {
-        let _ = io::stdout().write_all(reply.printed.as_bytes());
-        eprintln!("{fault}");
-        return false;
-    }
-    let _ = io::stdout().write_all(reply.to_string().as_bytes());
-    true
-}
-
-type Line<'a> = dyn FnMut(&str, &mut Session) -> bool + 'a;
-
 /// Reads lines at a terminal, with history and completion.
-fn edit(common: &Common, session: &mut Session, line: &mut Line<'_>) -> Result<(), Error> {
+fn edit(common: &Common, prompt: &mut dyn Prompt) -> Result<(), Error> {
     let failed = |error: ReadlineError| Error::Terminal(io::Error::other(error));
     let mut editor = Editor::<Names, FileHistory>::new().map_err(failed)?;
     let history = base::base_folder(common.base.as_deref())?.join("history");
     // The first time there is none.
     let _ = editor.load_history(&history);
-    println(&format!(
-        "caesure {}; help() lists what there is, Ctrl-D ends",
-        env!("CARGO_PKG_VERSION")
-    ));
-    println(&format!("reading {}", session.view()));
-    loop {
-        editor.set_helper(Some(Names(session.names())));
-        match editor.readline(if session.is_incomplete() { "... " } else { ">>> " }) {
+    crate::print_line(&prompt.greeting());
+    let ended = loop {
+        editor.set_helper(Some(Names(prompt.names())));
+        let taken = match editor.readline(if prompt.is_incomplete() { "... " } else { ">>> " }) {
             Ok(text) => {
                 let _ = editor.add_history_entry(&text);
-                line(&text, session);
+                text.split('\n').try_for_each(|line| prompt.line(line).map(drop))
             }
-            Err(ReadlineError::Interrupted) => session.cancel(),
-            Err(ReadlineError::Eof) => break,
-            Err(error) => return Err(failed(error)),
+            Err(ReadlineError::Interrupted) => prompt.cancel(),
+            Err(ReadlineError::Eof) => break Ok(()),
+            Err(error) => Err(failed(error)),
+        };
+        if taken.is_err() {
+            break taken;
         }
-    }
+    };
     // A base that cannot be written can still be read.
     let _ = editor.save_history(&history);
-    Ok(())
-}
-
-fn println(line: &str) {
-    crate::print_line(&line);
+    ended
 }
 
 /// The names that can be completed.

@@ -183,3 +183,79 @@ fn the_shell_reads_a_base_with_and_without_a_node() {
     let beside = world.shell(&["-e", "world().count == world().summary().txouts"]);
     assert_eq!((text(&beside.stdout), beside.status.code()), ("true\n".to_owned(), Some(0)));
 }
+
+#[test]
+fn the_shell_types_into_the_running_node_when_it_is_to_connect() {
+    let mut world = World::new();
+    let none = world.shell(&["--connect", "-e", "1"]);
+    assert_eq!(none.status.code(), Some(1));
+    let said = text(&none.stderr);
+    assert!(said.contains("monitor.sock cannot be used: No such file"), "{said}");
+    assert!(said.contains("start the node with -m"), "{said}");
+    world.start(&["-o", "0"]);
+    let one = world.shell(&["--connect", "-e", "h = db.last_block", "-e", "h + peers().len()"]);
+    assert_eq!((text(&one.stdout), one.status.code()), ("120\n".to_owned(), Some(0)));
+    let socket = world.socket();
+    let words = ["-c", socket.to_str().unwrap(), "-e", "print(\"so\"); blok(1)", "-e", "2"];
+    let bad = world.shell(&words);
+    assert_eq!((text(&bad.stdout), bad.status.code()), (String::new(), Some(1)));
+    assert_eq!(text(&bad.stderr).matches("is block meant?").count(), 1, "{bad:?}");
+    fs::write(world.dir.path().join("file"), "for b in blocks(0, 2):\n  print(b.height)\n")
+        .unwrap();
+    let file = world.shell(&["file", "--connect"]);
+    assert_eq!((text(&file.stdout), file.status.code()), ("0\n1\n".to_owned(), Some(0)));
+    // What stands for a mark or a key in a text is none.
+    let lines = b"[1,\n2]\n_.len()\n\"a\x03b\"\nprint(\"\\u0006-\")\n[\nnothing\n\nstop()\n7\n";
+    let mut typed = world.command(&["shell", "--connect"]).stdin(Stdio::piped()).spawn().unwrap();
+    typed.stdin.take().unwrap().write_all(lines).unwrap();
+    let typed = typed.wait_with_output().unwrap();
+    let shown = "[1, 2]\n2\n'a b'\n?-\n'stopping'\n";
+    assert!(text(&typed.stdout).starts_with(shown), "{typed:?}");
+    assert_eq!(typed.status.code(), Some(1));
+    assert!(text(&typed.stderr).contains("error at 3:1: "), "{typed:?}");
+    assert!(world.node.take().unwrap().wait().unwrap().success());
+}
+
+/// Reads from a stream until it has had this.
+fn read_until(stream: &mut UnixStream, wanted: &[u8]) -> Vec<u8> {
+    let (mut had, mut byte) = (Vec::new(), [0]);
+    while !had.ends_with(wanted) {
+        stream.read_exact(&mut byte).unwrap();
+        had.push(byte[0]);
+    }
+    had
+}
+
+#[test]
+fn a_signal_of_the_shell_stops_the_line_that_runs_in_the_node() {
+    let mut world = World::new();
+    let path = world.dir.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut shell =
+        world.command(&["shell", "--connect", "s"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = shell.stdin.take().unwrap();
+    stdin.write_all(b"loop { }\n2\n").unwrap();
+    drop(stdin);
+    let (mut node, _) = listener.accept().unwrap();
+    node.write_all(b"hello\n>>> ").unwrap();
+    read_until(&mut node, b"\x05\n");
+    node.write_all(b"\x06+").unwrap();
+    assert_eq!(read_until(&mut node, b"\n"), b"loop { }\n");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(shell.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(read_until(&mut node, b"\x03"), b"\x03");
+    node.write_all(b"stopped\n\x06-\n\x06+").unwrap();
+    assert_eq!(read_until(&mut node, b"\n"), b"2\n");
+    node.write_all(b"two\n\x06+").unwrap();
+    let shell = shell.wait_with_output().unwrap();
+    assert_eq!((text(&shell.stdout), text(&shell.stderr)), ("two\n".into(), "stopped\n".into()));
+
+    // So does the node's end of it, also when the key comes before the line is begun.
+    world.start(&[]);
+    let mut stream = UnixStream::connect(world.socket()).unwrap();
+    stream.write_all(b"\x05\nloop { }\n\x031 + 1\n").unwrap();
+    let said = text(&read_until(&mut stream, b"2\n\x06+"));
+    let (_, answers) = said.split_once(">>> ").unwrap();
+    let line = "error at 1:1: interrupted\n\x06-";
+    assert_eq!(answers, format!("\x06+{line}\n\x06+2\n\x06+"));
+}

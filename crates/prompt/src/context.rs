@@ -77,7 +77,6 @@ impl Context {
         if !pin.1 {
             pin.0 = self.source.worlds().tip();
         }
-        self.interrupt.store(false, Relaxed);
         self.native.store(0, Relaxed);
         self.deadline.store(millis(self.source.now().mono + self.limits.time), Relaxed);
     }

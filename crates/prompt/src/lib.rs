@@ -40,4 +40,4 @@ mod worlds;
 pub use error::PromptError;
 pub use help::{ENTRIES, Entry};
 pub use session::{Fault, Interrupt, Limits, Outcome, Reply, Session};
-pub use source::{Command, Fields, Look, Now, Source, Value};
+pub use source::{Command, Fields, Look, Now, Source, Still, Value};

@@ -3,12 +3,11 @@ use std::sync::Arc;
 use rhai::{Array, Dynamic, Engine, INT, Map};
 
 use crate::context::{Context, Res, fail, told};
+use crate::source::OFFLINE;
 use crate::{Command, Fields, Value};
 
 /// How long a ban lasts when nothing is said, in seconds. Core: `DEFAULT_MISBEHAVING_BANTIME`.
 const BAN_TIME: INT = 24 * 60 * 60;
-/// Why there is nothing to see.
-const OFFLINE: &str = "no node runs here; type into that of a running one, by caesure -m";
 
 fn value(value: Value) -> Dynamic {
     match value {

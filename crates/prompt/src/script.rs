@@ -1,10 +1,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use caesure_script::opcode::{OP_PUSHDATA1, OP_PUSHDATA2, OP_PUSHDATA4};
 use caesure_script::{
     Form, ParsedScript, address, assemble, classify, decode_number, disassemble, is_unspendable,
-    parse_address, parse_script, push_int, push_slice, unparse_script,
+    parse_address, parse_script, push_int, push_kind, push_slice, unparse_script,
 };
 use caesure_text::hex;
 use rhai::{Array, Dynamic, Engine, INT};
@@ -44,7 +43,7 @@ impl Forms {
             Form::Push(data, opcode) => Dynamic::from_array(vec![
                 Dynamic::from_int(0),
                 Dynamic::from(context.bytes(*data)?),
-                Dynamic::from_int(push_kind(*opcode)),
+                int(push_kind(*opcode)).into(),
             ]),
             Form::Op(opcode) => {
                 Dynamic::from_array(vec![Dynamic::from_int(2), int(*opcode).into()])
@@ -56,17 +55,6 @@ impl Forms {
             ]),
             Form::CodeSeparator => Dynamic::from_array(vec![Dynamic::from_int(4)]),
         })
-    }
-}
-
-/// How data is pushed: by an opcode of its own, by its length, or after a length of 1, 2 or 4 bytes.
-const fn push_kind(opcode: u8) -> INT {
-    match opcode {
-        1..=75 => 1,
-        OP_PUSHDATA1 => 2,
-        OP_PUSHDATA2 => 3,
-        OP_PUSHDATA4 => 4,
-        _ => 0,
     }
 }
 

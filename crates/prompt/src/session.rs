@@ -140,7 +140,8 @@ impl fmt::Display for Reply {
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Has the line that runs end with an error. Without one it does nothing.
+    /// Has the line that runs end with an error; without one, the next that does not come after
+    /// [`cancel`](Session::cancel).
     pub fn stop(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -200,7 +201,7 @@ impl Session {
 
     /// Runs a whole text, of one line or many.
     pub fn run(&mut self, text: &str) -> Reply {
-        self.cancel();
+        self.input.clear();
         let braced = braced(text, &scan(text));
         let text = braced.as_deref().unwrap_or(text);
         // Values may be nested deeper than the stack of a thread goes.
@@ -217,13 +218,15 @@ impl Session {
                 Err(fault) => Outcome::Error(fault),
             };
             self.tidy();
+            self.cancel();
             Reply { printed: self.context.take_output(), outcome }
         })
     }
 
-    /// Forgets the lines of an input that is not complete.
+    /// Forgets the lines of an input that is not complete, and an [`Interrupt`] that found no line.
     pub fn cancel(&mut self) {
         self.input.clear();
+        self.context.interrupt.store(false, Ordering::Relaxed);
     }
 
     /// Returns whether lines of an input wait for more.

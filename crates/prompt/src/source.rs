@@ -7,6 +7,10 @@ use caesure_wire::BlockHash;
 
 use crate::PromptError;
 
+/// Why there is nothing to see of a node.
+pub(crate) const OFFLINE: &str =
+    "no node runs here; caesure shell --connect opens the prompt of one that runs";
+
 /// What looks into the tree of headers, wherever that lives.
 pub type Look = Box<dyn FnOnce(&HeaderTree) + Send>;
 
@@ -55,7 +59,50 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// Why it was not, in words for the user.
     fn command(&self, _command: &Command) -> Result<String, String> {
-        Err("no node runs here; type into that of a running one, by caesure -m".to_owned())
+        Err(OFFLINE.to_owned())
+    }
+}
+
+/// A chain that stands still, as that of a folder does without a node, and how its blocks are read.
+#[expect(clippy::type_complexity, reason = "the functions of a source")]
+pub struct Still {
+    /// The network's parameters.
+    pub params: Params,
+    /// All headers.
+    pub tree: HeaderTree,
+    /// The readers' side of the ledger.
+    pub worlds: Worlds,
+    /// Returns a block, as [`Source::read_block`].
+    pub read: Box<dyn Fn(&BlockHash) -> Result<Option<Vec<u8>>, String> + Send + Sync>,
+    /// Returns the time.
+    pub now: Box<dyn Fn() -> Now + Send + Sync>,
+    /// What is known of it besides.
+    pub counters: Fields,
+}
+
+impl Source for Still {
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn worlds(&self) -> Worlds {
+        self.worlds.clone()
+    }
+
+    fn headers(&self, look: Look) {
+        look(&self.tree);
+    }
+
+    fn read_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, String> {
+        (self.read)(hash)
+    }
+
+    fn now(&self) -> Now {
+        (self.now)()
+    }
+
+    fn counters(&self) -> Fields {
+        self.counters.clone()
     }
 }
 
