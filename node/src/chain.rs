@@ -163,6 +163,8 @@ pub(crate) struct Chain {
     /// Set by `verify`, which goes on after a failing script.
     pub(crate) on_script_fault: Option<OnScriptFault>,
     pub(crate) logger: Logger,
+    /// What was found when it was opened, for the log.
+    pub(crate) found: Vec<Event>,
     checkpoint: Checkpointer,
     pool: Pool,
     queue: VecDeque<Queued>,
@@ -213,6 +215,7 @@ impl Chain {
             stop: Arc::default(),
             on_script_fault: None,
             logger: Logger::default(),
+            found: Vec::new(),
             queue: VecDeque::new(),
             checking: VecDeque::new(),
             later: BTreeSet::new(),
@@ -294,7 +297,9 @@ impl Chain {
                 self.queue.push_back(Queued { is_needed, ..queued });
             }
             Err(damage @ Damaged { .. }) => {
-                eprintln!("block {hash}: {damage}; import it again");
+                let reason = damage.to_string();
+                eprintln!("block {hash}: {reason}; import it again");
+                self.logger.log(Event::BlockDamaged { name: hash.0, reason });
                 self.counts.damaged.insert(hash);
             }
             // Whoever has need of it fetches it again.

@@ -2,6 +2,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
+use caesure_eventlog::{Event, Logger};
 use caesure_wire::Header;
 
 use crate::Error;
@@ -23,6 +24,7 @@ impl HeaderFile {
     pub(crate) fn open(
         folder: &Path,
         network: &str,
+        logger: &Logger,
         mut take: impl FnMut(&Header) -> bool,
     ) -> Result<Self, Error> {
         let path = folder.join(NAME);
@@ -42,8 +44,9 @@ impl HeaderFile {
             }
         }
         if sound < length {
-            let (path, cut) = (path.display(), length - sound);
-            eprintln!("cut {cut} bytes from the end of {path}; their headers are asked for again");
+            let (path, size) = (path.display(), length - sound);
+            eprintln!("cut {size} bytes from the end of {path}; their headers are asked for again");
+            logger.log(Event::HeadersCut { size });
             file.set_len(sound).map_err(Error::io(&folder.join(NAME)))?;
         }
         if sound == 0 {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use caesure_blockstore::{BlockStore, Cut, DamagedRecord, OpenReport};
 use caesure_consensus::{HeaderId, HeaderTree, Params};
+use caesure_eventlog::Event;
 use caesure_ledger::{BlockInfo, Ledger, Options, genesis_info};
 use caesure_wire::{BlockHash, Header};
 
@@ -68,13 +69,14 @@ pub(crate) fn open_chain(
     if access != Access::Write && !folder.is_dir() {
         return Err(Error::EmptyBase(folder.to_owned()));
     }
+    let mut found = Vec::new();
     let mut store = match access {
         Access::Write => {
             fs::create_dir_all(folder).map_err(Error::io(folder))?;
             let (mut store, report) =
                 watch("opening the blocks", || BlockStore::open(folder, params.magic))?;
             truncate::resume(&mut store, folder, params.magic)?;
-            describe(folder, &report);
+            describe(folder, &report, &mut found);
             Store::Writer(store)
         }
         Access::Read | Access::ReadFromGenesis => {
@@ -99,9 +101,10 @@ pub(crate) fn open_chain(
     let ledger = if access == Access::ReadFromGenesis {
         Ledger::temporary(folder, genesis, options)?
     } else {
-        open_ledger(folder, &params, genesis, options, &store)?
+        open_ledger(folder, &params, genesis, options, &store, &mut found)?
     };
     let mut chain = Chain::new(params, tree, store, ledger, settings);
+    chain.found = found;
     // The oldest are taken first, from the end.
     headers.reverse();
     watch("reading headers", || chain.accept_stored(headers, clock::unix_time()));
@@ -109,13 +112,15 @@ pub(crate) fn open_chain(
     Ok(chain)
 }
 
-/// Opens the ledger beside a block store, for writing if the store is.
+/// Opens the ledger beside a block store, for writing if the store is. What was found is told, and added
+/// to `found`.
 pub(crate) fn open_ledger(
     folder: &Path,
     params: &Params,
     genesis: BlockInfo,
     options: Options,
     store: &Store,
+    found: &mut Vec<Event>,
 ) -> Result<Ledger, Error> {
     let is_writer = matches!(store, Store::Writer(_));
     // A block whose body is released was stored: the ledger has no need of it.
@@ -125,38 +130,49 @@ pub(crate) fn open_ledger(
     let (ledger, report) = watch("opening the ledger", || {
         Ledger::open(folder, params, genesis, options, is_writer, &mut is_stored)
     })?;
-    if let Some((path, offset)) = &report.damaged {
-        let path = path.display();
+    let (checkpoint, replayed) = (report.had_checkpoint, report.replayed);
+    found.push(Event::LedgerOpened { checkpoint, replayed });
+    if let Some((path, position)) = report.damaged {
+        let file = path.display().to_string();
         eprintln!(
-            "{path} is damaged at offset {offset}; the ledger was made anew from what is whole"
+            "{file} is damaged at offset {position}; the ledger was made anew from what is whole"
         );
+        found.push(Event::LedgerDamaged { file, position });
     }
     if report.stepped_back {
         eprintln!("the block file is shorter than the ledger, which stepped back to it");
+        found.push(Event::LedgerSteppedBack { height: ledger.tip().info().height });
     }
     if is_writer && 0 < report.torn_bytes {
-        eprintln!("cut {} bytes of an unfinished record from the ledger's log", report.torn_bytes);
+        let size = report.torn_bytes;
+        eprintln!("cut {size} bytes of an unfinished record from the ledger's log");
+        found.push(Event::LedgerCut { size });
     }
     if !ledger.is_verified() {
-        let base = ledger.base();
+        let BlockInfo { hash, height, .. } = *ledger.base();
         eprintln!(
-            "unverified: the set stands on a snapshot of block {} at height {}, which validation from \
-             genesis has not reached; caesure verify does it",
-            base.hash, base.height
+            "unverified: the set stands on a snapshot of block {hash} at height {height}, which validation from \
+             genesis has not reached; caesure verify does it"
         );
+        found.push(Event::Unverified { name: hash.0, height });
     }
     Ok(ledger)
 }
 
-fn describe(folder: &Path, report: &OpenReport) {
-    let file = folder.join("blocks.bin");
-    if let Some(Cut { position, bytes, fault }) = report.cut {
-        let file = file.display();
-        eprintln!("cut {bytes} bytes from the end of {file}, at offset {position}: {fault}");
+fn describe(folder: &Path, report: &OpenReport, found: &mut Vec<Event>) {
+    let path = folder.join("blocks.bin");
+    let file = path.display();
+    if 0 < report.indexed {
+        found.push(Event::IndexScanned { count: report.indexed, size: report.scanned_bytes });
+    }
+    if let Some(Cut { position, bytes: size, fault }) = report.cut {
+        eprintln!("cut {size} bytes from the end of {file}, at offset {position}: {fault}");
+        found.push(Event::BlocksCut { position, size, reason: fault.to_string() });
     }
     for DamagedRecord { position, hash, fault } in &report.damaged {
-        let file = file.display();
-        eprintln!("{file} at offset {position}, block {hash}: {fault}; import the block again");
+        let reason = format!("{file} at offset {position}: {fault}");
+        eprintln!("block {hash}: {reason}; import it again");
+        found.push(Event::BlockDamaged { name: hash.0, reason });
     }
 }
 

@@ -1,3 +1,4 @@
+use caesure_eventlog::Event;
 use caesure_wire::BlockHash;
 
 use crate::Error;
@@ -31,6 +32,7 @@ pub(crate) fn tell_missing(chain: &Chain) {
              are asked for them again",
             heights.len()
         );
+        chain.logger.log(Event::BlocksWanted { count: heights.len() as u64, height: *first });
     }
 }
 

@@ -101,13 +101,14 @@ fn open(common: &Common, run: &Run, log: &Log) -> Result<Outcome, Error> {
     if settings.assumed_valid != BlockHash::ZERO {
         logger.log(Event::AssumedValid { name: settings.assumed_valid.0 });
     }
-    let chain = open_chain(&folder, params.clone(), Access::Write, &settings)?;
+    let mut chain = open_chain(&folder, params.clone(), Access::Write, &settings)?;
+    chain.logger = logger.clone();
+    chain.found.drain(..).for_each(|event| logger.log(event));
     // The chain holds the folder's lock.
     let _pid = if run.daemon { Some(PidFile::create(&folder)?) } else { None };
     let mut validator = Validator::new(chain, &folder)?;
     tell_missing(&validator.chain);
     validator.prune_target = run.prune.map(|mib| mib << 20);
-    validator.chain.logger = logger.clone();
     let chain = &validator.chain;
     let start = Start {
         tree: chain.tree.clone(),

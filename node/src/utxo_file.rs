@@ -160,7 +160,8 @@ pub(crate) fn load(
         });
         Ledger::load(&folder, params, base, options.clone(), &mut coins, expected.0)
     })?;
-    chain.ledger = open_ledger(&folder, params, genesis, options, &chain.store)?;
+    let found = &mut chain.found;
+    chain.ledger = open_ledger(&folder, params, genesis, options, &chain.store, found)?;
     chain.save()?;
     report(
         common,

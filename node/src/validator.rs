@@ -54,9 +54,9 @@ impl Validator {
     /// Takes a chain that was opened for writing, with the headers that peers told and what its user
     /// thinks of blocks.
     pub(crate) fn new(mut chain: Chain, folder: &Path) -> Result<Self, Error> {
-        let network = chain.params.network.name();
-        let headers =
-            HeaderFile::open(folder, network, |header| chain.take_header(header).is_ok())?;
+        let (network, logger) = (chain.params.network.name(), chain.logger.clone());
+        let take = |header: &Header| chain.take_header(header).is_ok();
+        let headers = HeaderFile::open(folder, network, &logger, take)?;
         let marks = read_marks(&folder.join(INVALID))?;
         for hash in &marks {
             if chain.tree.find(hash).is_some() {

@@ -24,6 +24,8 @@ pub struct Shape {
 pub enum Class {
     /// Always logged and shown.
     Rare,
+    /// Always logged; the terminal is told in words.
+    Told,
     /// Peers can cause it: limited in rate.
     Peer,
     /// Peers or blocks cause it, often: limited in rate, and shown at a terminal with `-v` alone.
@@ -249,6 +251,72 @@ events! {
         folder: String,
         /// how long that took, milliseconds
         millis: u64,
+    }
+    /// Blocks were found in the block file that the index did not have: all, where it is built anew.
+    IndexScanned Rare "db" "scan" {
+        /// how many
+        count: u64,
+        /// bytes that were read for it
+        size: u64,
+    }
+    /// The end of the block file is no whole block, and was cut.
+    BlocksCut Told "db" "cut" {
+        /// the file's length since
+        position: u64,
+        /// bytes that were cut
+        size: u64,
+        /// what is wrong
+        reason: String,
+    }
+    /// A stored block is damaged: it is fetched again.
+    BlockDamaged Told "db" "damaged" {
+        /// the block
+        name: [u8; 32],
+        /// what is wrong, and where
+        reason: String,
+    }
+    /// Blocks are fetched again that were released, for the ledger has need of them.
+    BlocksWanted Told "db" "wanted" {
+        /// how many
+        count: u64,
+        /// the height of the first
+        height: u32,
+    }
+    /// The end of the file of headers is none, and was cut.
+    HeadersCut Told "headers" "cut" {
+        /// bytes that were cut
+        size: u64,
+    }
+    /// The ledger was opened: from its checkpoint, or from its log alone.
+    LedgerOpened Rare "ledger" "opened" {
+        /// whether there was a checkpoint
+        checkpoint: bool,
+        /// blocks that were redone from the log
+        replayed: u64,
+    }
+    /// A file of the ledger is damaged: the ledger was made anew from what is whole.
+    LedgerDamaged Told "ledger" "damaged" {
+        /// the file
+        file: String,
+        /// where in it
+        position: u64,
+    }
+    /// The block file was shorter than the ledger, which stepped back to it.
+    LedgerSteppedBack Told "ledger" "stepped back" {
+        /// the height of its tip now
+        height: u32,
+    }
+    /// The end of the ledger's log was no whole record, and was cut.
+    LedgerCut Told "ledger" "cut" {
+        /// bytes that were cut
+        size: u64,
+    }
+    /// The set stands on a snapshot that validation from genesis has not reached.
+    Unverified Told "ledger" "unverified" {
+        /// the snapshot's block
+        name: [u8; 32],
+        /// its height
+        height: u32,
     }
     /// Scripts below a block are not checked.
     AssumedValid Rare "ledger" "assumed valid" {

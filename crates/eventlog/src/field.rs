@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::value::{put_bool, put_integer, put_list, put_none, put_octets, put_tuple};
+use crate::value::{put_bool, put_integer, put_list, put_octets, put_tuple};
 
 /// Where a peer is: written as a tuple of its host in text and its port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,16 +100,6 @@ impl Field for Address {
             put_octets(out, self.host.to_string().as_bytes());
             self.port.encode(out);
         });
-    }
-}
-
-impl Field for Option<u64> {
-    const SHAPE: &'static str = "integer or none";
-    fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Some(number) => number.encode(out),
-            None => put_none(out),
-        }
     }
 }
 

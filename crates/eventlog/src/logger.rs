@@ -95,7 +95,7 @@ impl Limit {
         let (interval, burst) = match class {
             Class::Peer => (50_000, 200),
             Class::Often => (10_000, 1_000),
-            Class::Rare | Class::Trace => return true,
+            Class::Rare | Class::Told | Class::Trace => return true,
         };
         // A clock that was set back keeps nothing out.
         let ahead = interval * burst;
@@ -282,7 +282,12 @@ impl LogWriter {
             self.tail.push(&self.out[8..]);
             result = result.and(match &mut self.sink {
                 Sink::File(file) => file.write(&self.out),
-                Sink::Text { is_verbose: false, .. } if event.shape().class == Class::Often => {
+                Sink::Text { is_verbose, .. }
+                    if match event.shape().class {
+                        Class::Told => true,
+                        class => class == Class::Often && !*is_verbose,
+                    } =>
+                {
                     Ok(())
                 }
                 Sink::Text { out, .. } => match Record::decode(&self.out[8..]) {

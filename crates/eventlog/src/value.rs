@@ -55,7 +55,7 @@ impl Value {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::None => out.extend_from_slice(&[NONE, 0]),
-            Self::Bool(is) => out.extend_from_slice(&[BOOL, 1, if *is { 0xff } else { 0 }]),
+            Self::Bool(is) => put_bool(out, *is),
             Self::Integer(number) => put_integer(out, *number),
             Self::BigInteger(bytes) => put_bytes(out, INTEGER, bytes),
             Self::Bytes(bytes) => put_octets(out, bytes),
@@ -171,10 +171,6 @@ pub(crate) fn put_integer(out: &mut Vec<u8>, number: i128) {
 
 pub(crate) fn put_bool(out: &mut Vec<u8>, is: bool) {
     out.extend_from_slice(&[BOOL, 1, if is { 0xff } else { 0 }]);
-}
-
-pub(crate) fn put_none(out: &mut Vec<u8>) {
-    out.extend_from_slice(&[NONE, 0]);
 }
 
 pub(crate) fn put_octets(out: &mut Vec<u8>, bytes: &[u8]) {

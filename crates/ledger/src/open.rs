@@ -18,6 +18,8 @@ use crate::{BATCH, BlockInfo, Error, IsStored, Ledger, Options, secret};
 /// What [`Ledger::open`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenReport {
+    /// Whether it began with a checkpoint, not with the log alone.
+    pub had_checkpoint: bool,
     /// Blocks that were redone from the log.
     pub replayed: u64,
     /// Bytes at the log's end that are no whole record, or of an unfinished snapshot.
@@ -123,6 +125,7 @@ impl Ledger {
         let mut ledger = Self::with(log, folder.to_owned(), base, options.clone(), source)?;
         ledger.network = params.magic;
         let mut redo = Redo { from: FILE_HEAD, later_roots: Vec::new(), snapshot: None };
+        report.had_checkpoint = trailer.is_some();
         if let Some(trailer) = trailer {
             ledger.restore(&trailer, &mut redo)?;
         }

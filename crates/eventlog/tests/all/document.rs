@@ -13,6 +13,7 @@ fn tables() -> String {
             shape.doc.trim(),
             match shape.class {
                 Class::Rare => "",
+                Class::Told => " *At a terminal in words.*",
                 Class::Peer => " *Limited in rate.*",
                 Class::Often => " *Limited in rate; at a terminal with `-v` alone.*",
                 Class::Trace => " *At request.*",
