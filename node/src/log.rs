@@ -178,7 +178,6 @@ fn log_panics(logger: &Logger, terminal: Option<Terminal>) {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::process::Command;
 
     use caesure_eventlog::{RecordReader, Value};
     use clap::Parser;
@@ -227,11 +226,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.bin");
         let test = "log::tests::what_goes_to_standard_error_becomes_records";
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture"])
-            .env(CHILD, &path)
-            .output()
-            .unwrap();
+        let output = crate::tests::run_alone(test, CHILD, &path);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{said}");
         assert!(said.contains("a line\nand another\n"), "{said}");

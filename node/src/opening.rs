@@ -65,6 +65,8 @@ pub(crate) fn open_chain(
     access: Access,
     settings: &Settings,
 ) -> Result<Chain, Error> {
+    #[cfg(test)]
+    let _held = crate::tests::no_start();
     let params = Arc::new(params);
     if access != Access::Write && !folder.is_dir() {
         return Err(Error::EmptyBase(folder.to_owned()));

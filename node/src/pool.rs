@@ -245,8 +245,6 @@ fn check_scripts(
 mod tests {
     use super::*;
 
-    use std::process::Command;
-
     use caesure_consensus::Network;
     use caesure_wire::{OutPoint, Transaction, TxIn, TxOut};
 
@@ -277,11 +275,7 @@ mod tests {
 
     /// Runs this test alone in a process of its own, which must end with the block's hash.
     fn ends_with_the_hash(test: &str) {
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture"])
-            .env(CHILD, test)
-            .output()
-            .unwrap();
+        let output = crate::tests::run_alone(test, CHILD, test);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(101), "{stderr}");
         let hash = Params::new(Network::Regtest).genesis_hash;

@@ -2,13 +2,15 @@
 //! and the node in the background.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test may fail loudly")]
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use caesure_eventlog::{RecordReader, text};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -411,6 +413,61 @@ fn the_node_runs_in_the_background_with_a_pid_file_until_sigterm() {
     let _daemon = Daemon(&world);
     terminate(world.pid().unwrap());
     wait_until("the second ends", || world.pid().is_none());
+}
+
+#[test]
+fn what_opening_finds_and_repairs_is_said_and_is_in_the_log_as_events() {
+    let world = World::with_chain();
+    let folder = world.path("base/regtest");
+    let damage = || {
+        fs::write(folder.join("headers.bin"), [7; 9]).unwrap();
+        for name in ["blocks.bin", "ledger.log"] {
+            let mut file = OpenOptions::new().append(true).open(folder.join(name)).unwrap();
+            file.write_all(&[7; 5]).unwrap();
+        }
+    };
+    damage();
+    let length = fs::metadata(folder.join("blocks.bin")).unwrap().len() - 5;
+    fs::remove_file(folder.join("blocks.idx")).unwrap();
+    let words = ["--network", "regtest", "--only-connect", "--no-rpc"];
+    let output = world.output(&[&words[..], &["--daemon", "--logfile", "log"]].concat());
+    let daemon = Daemon(&world);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    for sentence in [
+        "cut 5 bytes from the end of base/regtest/blocks.bin, at offset ",
+        "cut 5 bytes of an unfinished record from the ledger's log",
+        "cut 9 bytes from the end of base/regtest/headers.bin; their headers are asked for again",
+    ] {
+        assert!(said.contains(sentence), "{sentence} in {said}");
+    }
+    terminate(world.pid().unwrap());
+    wait_until("the node ends", || world.pid().is_none());
+    drop(daemon);
+    let mut reader = RecordReader::new(fs::File::open(world.path("log")).unwrap());
+    let records = std::iter::from_fn(|| reader.next_record().unwrap());
+    let lines: Vec<String> = records.map(|it| text::items(&it.items, false)).collect();
+    for event in [
+        &format!("db cut {length} 5 ")[..],
+        "db scan 131 ",
+        "ledger cut 5",
+        "ledger opened true 0",
+        "headers cut 9",
+    ] {
+        assert!(lines.iter().any(|line| line.starts_with(event)), "{event} in {lines:#?}");
+    }
+
+    // Without a log file it is said in words alone, and what has none as an event.
+    damage();
+    let mut command = world.command(&words);
+    let mut node = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(node.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let said: Vec<String> =
+        lines.by_ref().take_while(|line| !line.contains(" ledger loaded ")).collect();
+    terminate(i32::try_from(node.id()).unwrap());
+    lines.for_each(drop);
+    assert!(node.wait().unwrap().success());
+    let count = |part: &str| said.iter().filter(|line| line.contains(part)).count();
+    assert_eq!((count("cut "), count("ledger opened true 0")), (3, 1), "{said:#?}");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 use super::*;
 
 use std::net::{Shutdown, TcpListener as StdListener, TcpStream as StdStream};
-use std::process::Command;
 
 const LOOPBACK: &str = "127.0.0.1:0";
 const TURN: Duration = Duration::from_millis(20);
@@ -208,8 +207,7 @@ fn without_descriptors_a_listener_rests_and_does_not_spin() {
         return run_out_of_descriptors();
     }
     let test = "reactor::tests::without_descriptors_a_listener_rests_and_does_not_spin";
-    let program = std::env::current_exe().unwrap();
-    let output = Command::new(program).args(["--exact", test]).env(CHILD, "1").output().unwrap();
+    let output = crate::tests::run_alone(test, CHILD, "1");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
