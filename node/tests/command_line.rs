@@ -148,7 +148,7 @@ fn the_command_line_comes_before_the_environment_and_that_before_the_file() {
     world.write(
         "base/caesure.toml",
         "par = 2\nhorizon = 20\noutgoing = 3\nconnect = [\"192.0.2.1\", \"192.0.2.2:1\"]\nverbose = true\n\
-         [regtest]\npar = 4\nwebui = true\nmonitor = \"m.sock\"\n[main]\noutgoing = 5\n",
+         [regtest]\npar = 4\nwebui = true\nmonitor = \"m.sock\"\nhorizon = 25\n[main]\noutgoing = 5\n",
     );
     let shown = |words: &[&str]| {
         let mut command = world.command(&[words, &["--print-config"]].concat());
@@ -172,7 +172,7 @@ fn the_command_line_comes_before_the_environment_and_that_before_the_file() {
         assert!(regtest.lines().any(|it| it == line), "{line} in\n{regtest}");
     }
     let main = shown(&["-c", "192.0.2.3"]);
-    for line in ["outgoing = 5  # base/caesure.toml line 11", "par = 2  # base/caesure.toml line 1"]
+    for line in ["outgoing = 5  # base/caesure.toml line 12", "par = 2  # base/caesure.toml line 1"]
     {
         assert!(main.lines().any(|it| it == line), "{line} in\n{main}");
     }

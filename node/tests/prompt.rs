@@ -259,3 +259,33 @@ fn a_signal_of_the_shell_stops_the_line_that_runs_in_the_node() {
     let line = "error at 1:1: interrupted\n\x06-";
     assert_eq!(answers, format!("\x06+{line}\n\x06+2\n\x06+"));
 }
+
+#[test]
+fn a_session_takes_keys_and_refuses_lines_without_end() {
+    let mut world = World::new();
+    fs::write(world.dir.path().join("taken"), "").unwrap();
+    let refused = world.command(&["-m", "taken", "--only-connect", "--no-rpc"]).output().unwrap();
+    assert!(text(&refused.stderr).contains("is no socket"), "{refused:?}");
+    assert_eq!(fs::read(world.dir.path().join("taken")).unwrap(), b"");
+    world.start(&[]);
+    let left = world.dir.path().join("base/regtest").read_dir().unwrap();
+    let mut left = left.map(|entry| entry.unwrap().file_name());
+    assert!(left.all(|name| !name.to_str().unwrap().starts_with(".m")));
+    assert!(world.type_in("[1,\n\x032\n").ends_with("... \n>>> 2\n>>> "));
+    let endless = format!("[\n{}\n7\n", "x".repeat(5 << 20));
+    let shown = world.type_in(&endless);
+    assert!(shown.ends_with("... error: a line has at most 4194304 bytes\n>>> 7\n>>> "), "{shown}");
+    let mut stream = UnixStream::connect(world.socket()).unwrap();
+    stream.write_all(b"1\n").unwrap();
+    read_until(&mut stream, b">>> 1\n>>> ");
+    stream.write_all(b"\x04").unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    // Ctrl-D alone ends it: the connection is still open on this side.
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    let logged = world.type_in("save()\nlog(50, \"command save\").len()\n");
+    assert!(logged.contains("'saving'"), "{logged}");
+    // The log's own thread writes it in its time.
+    while !world.type_in("log(50, \"command save\").len()\n").contains(">>> 1\n") {
+        sleep(Duration::from_millis(20));
+    }
+}

@@ -194,6 +194,9 @@ fn ago_begins_at_the_first_record_that_is_late_enough() {
         assert_eq!(lines.len(), count, "{ago}");
         assert!(lines[lines.len() - 1].ends_with(" 4999"));
     }
+    fs::write(world.path(), log_of(30, 86_400_000_000)).unwrap();
+    let counts = ["3d", "2w"].map(|ago| world.lines(&["log.bin", "-a", ago]).len());
+    assert_eq!(counts, [4, 15]);
     fs::write(world.path(), [&log[..], &[9; 200_000]].concat()).unwrap();
     let output = world.run(&["log.bin", "--ago", "2s"]);
     assert_eq!(output.stdout.iter().filter(|&&byte| byte == b'\n').count(), 3, "{}", said(&output));
@@ -261,7 +264,7 @@ fn packets_become_a_capture_that_others_read() {
     let starting =
         Event::Starting { version: "1".into(), network: "regtest".into(), options: vec![] };
     let sent = Event::PacketSent {
-        remote: address("[2001:db8::1]:18444"),
+        remote: address("[2001:db8::1]:9"),
         command: "ping".to_owned(),
         payload: [1; 8].into(),
     };
@@ -295,7 +298,7 @@ fn packets_become_a_capture_that_others_read() {
         names,
         [
             ("8333 to 18444", 0),
-            ("18444 to 18444", 0),
+            ("18444 to 9", 0),
             ("8333 to 18444", 24),
             ("8333 to 18444", 60_024),
             ("8333 to 18444", 120_024),

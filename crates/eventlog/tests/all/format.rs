@@ -291,3 +291,25 @@ fn every_event_becomes_a_record_of_its_shape() {
         assert_eq!((record.time, Shape::of(&record)), (5, Some(event.shape())));
     }
 }
+
+#[test]
+fn a_name_is_written_in_internal_order() {
+    let name: [u8; 32] = std::array::from_fn(|at| at as u8);
+    let mut out = Vec::new();
+    Event::BlockConnected { name, height: 7 }.encode(TIME, &mut out);
+    assert!(out.ends_with(&[&[4, 32][..], &name, &[2, 1, 7]].concat()));
+}
+
+#[test]
+fn what_only_looks_like_a_record_hides_none() {
+    let one = log_of(1, 1);
+    let noise = [0x31; 6_000];
+    let gaps = [&noise[..], &one, &noise, &one].concat();
+    assert_eq!(records(&gaps).0.len(), 2, "each gap counts by itself");
+    let length = |it: usize| u32::try_from(it).unwrap().to_be_bytes();
+    let outer =
+        [&MAGIC[..], &length(2 + one.len()), &[0xa0, u8::try_from(one.len()).unwrap()], &one];
+    assert_eq!(records(&outer.concat()).0.len(), 1, "a record within a malformed one");
+    let long = [&MAGIC[..], &length(20 << 20), &[0xa0, 0x84], &length((20 << 20) - 6), &one];
+    assert_eq!(records(&long.concat()).0.len(), 1, "none is so long");
+}

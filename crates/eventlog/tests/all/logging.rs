@@ -154,6 +154,7 @@ fn what_does_not_fit_into_the_queue_is_counted() {
     let lines = with_log(LogOptions { queue_bytes: 100_000, ..options() }, |logger| {
         (0..3).for_each(|_| logger.log(packet(200_000)));
         logger.log(packet(10));
+        assert_eq!(logger.dropped(), 3);
     });
     assert_eq!(lines, ["send (1.2.3.4, 1) block 00000000000000000000", "log dropped 3"]);
 }
@@ -184,6 +185,7 @@ fn what_cannot_be_written_is_counted_and_told_later() {
         logger.log(rare(2));
         logger.close();
         writer.join().unwrap().unwrap();
+        assert_eq!(logger.dropped(), 1);
     });
     assert_eq!(terminal.lines(), ["addrcache load 2 program", "log dropped 1"]);
 }
@@ -250,4 +252,40 @@ fn who_waits_for_a_record_is_woken_by_it() {
             assert!(waiting.join().unwrap());
         });
     });
+}
+
+#[test]
+fn old_files_keep_their_order_and_none_are_kept_if_so_told() {
+    let folder = tempdir().unwrap();
+    let size = rare(0).record(TIME).to_bytes().len() as u64;
+    for (kept, rotate_at, expected) in
+        [(3, size, &[5, 4, 3, 2][..]), (0, size, &[5]), (3, 1, &[5, 4, 3, 2])]
+    {
+        let path = folder.path().join(format!("{kept}-{rotate_at}"));
+        let options = LogOptions { file: Some(path.clone()), rotate_at, kept, ..options() };
+        with_log(options, |logger| (0..6).for_each(|i| logger.log(rare(i))));
+        for (number, count) in expected.iter().enumerate() {
+            let path = if number == 0 { path.clone() } else { rotated(&path, number) };
+            let found: Vec<_> = read(&path).iter().map(|it| it.items[2].clone()).collect();
+            assert_eq!(found, [caesure_eventlog::Value::Integer(*count)], "{kept} {number}");
+        }
+        assert!(!rotated(&path, expected.len()).exists());
+    }
+}
+
+#[test]
+fn a_large_record_is_in_the_file_alone_and_words_of_the_terminal_come_from_elsewhere() {
+    let mut kept = None;
+    let lines = with_log(options(), |logger| {
+        let payload = vec![0; 20_000].into();
+        logger.log(Event::PacketSent {
+            remote: address("1.2.3.4:1"),
+            command: "tx".into(),
+            payload,
+        });
+        logger.log(Event::LedgerCut { size: 5 });
+        logger.flush();
+        kept = Some(logger.tail().last(9, &Filter::default()).len());
+    });
+    assert_eq!((lines.len(), kept), (1, Some(1)));
 }

@@ -206,3 +206,65 @@ fn the_node_tells_of_its_peers_its_counters_and_its_log() {
     );
     assert!(shown(&["counters().headers > 150"]).ends_with("true"));
 }
+
+#[test]
+fn parts_of_scripts_say_how_they_are_pushed_and_what_is_checked() {
+    let lines = [
+        "parse_script(\"4c0105\")[0][2]",
+        "parse_script(\"4d010005\")[0][2]",
+        "parse_script(\"4e0100000005\")[0][2]",
+        "s = \"4b\"; s.pad(152, \"0\"); parse_script(s)[0][2]",
+        "parse_script(\"abacbb\")[1]",
+        "parse_script(\"abacbb\")[0]",
+        "unparse_script(parse_script(\"4c0105\"), true).hex()",
+    ];
+    assert_eq!(shown(&lines), "2\n3\n4\n1\n[3, 172, '\\xac\\xbb']\n[4]\n'55'");
+    let branch = "unparse_script(parse_script(\"516368\")[1][2])";
+    assert!(fault(&mut session(), branch).contains("a branch is not a script"));
+}
+
+#[test]
+fn every_field_is_added_up_natively_as_by_the_interpreter() {
+    let lines = [
+        "r = blocks(100, 151); o = 0; l = 0; u = 0; w = 0",
+        "for b in r { for t in b.txs { o += t.outputs.len(); for it in t.outputs { l += it.script.len() } for it in t.inputs { u += it.script.len(); w += it.witness.len() } } }",
+        "[r.count_outputs() - o, r.fold_native(\"lock_bytes\") - l, r.fold_native(\"unlock_bytes\") - u, r.fold_native(\"witness_items\") - w]",
+        "[blocks(-3, -1).len(), blocks(0, -1).len(), blocks(151).len()]",
+        "block(0).txs[-1].is_coinbase",
+    ];
+    assert_eq!(shown(&lines), "[0, 0, 0, 0]\n[2, 150, 0]\ntrue");
+}
+
+#[test]
+fn what_is_no_script_is_dumped_as_hexadecimal_and_long_lists_are_cut() {
+    let tx = format!(
+        "01000000 01{}ffffffff 0163ffffffff 010000000000000000 0163 00000000",
+        "00".repeat(32)
+    );
+    let dumped = shown(&[&format!("tx(\"{}\").dump()", tx.replace(' ', ""))]);
+    assert_eq!(dumped.matches("'63'").count(), 2, "{dumped}");
+    assert_eq!(shown(&["bcrepr(-1)"]), "'-0.00000001'");
+    assert!(shown(&["world().coins(101)"]).ends_with(", and 1 more]"));
+}
+
+#[test]
+fn branches_are_told_apart() {
+    let lines = [
+        "bad = 0",
+        "for h in 0..150 { for name in db.num_block[h] { for n in next(name) { if n.prev_block != name { bad += 1 } } } }",
+        "bad",
+        "for t in tips() { if !t.is_read { print(t.fork_height < t.height) } }",
+    ];
+    let shown = shown(&lines);
+    assert!(shown.starts_with("0\ntrue") && !shown.contains("false"), "{shown}");
+}
+
+#[test]
+fn constants_stay_and_names_without_a_value_do_not() {
+    let mut session = session();
+    session.line("const K = 1");
+    assert!(session.line("K = 2").is_error());
+    session.line("gone = 1");
+    session.line("gone = ()");
+    assert!(session.line("gone").is_error());
+}

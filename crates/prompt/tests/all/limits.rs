@@ -137,3 +137,49 @@ fn an_input_that_never_ends_is_refused() {
     assert!(refused.unwrap().to_string().contains("too long"));
     assert_eq!(type_in(&mut session, &["1"]), "1");
 }
+
+/// What a line says under other limits.
+fn said(limits: Limits, line: &str) -> String {
+    Session::new(node(), limits).line(line).to_string()
+}
+
+#[test]
+fn every_limit_is_one_by_itself() {
+    let deep = |n| format!("fn f(x) {{ if x > 0 {{ f(x - 1) }} else {{ 7 }} }} f({n})");
+    assert_eq!(said(small(), &deep(12)), "7\n");
+    assert!(said(small(), &deep(17)).contains("overflow"));
+    let many = |text: &dyn Fn(u32) -> String| (0..40).map(text).collect::<String>();
+    let variables = many(&|n| format!("let a{n} = 0; "));
+    assert!(said(small(), &variables).contains("Too many variables"));
+    let functions = many(&|n| format!("fn f{n}() {{ }} "));
+    assert!(said(small(), &functions).contains("functions"), "{}", said(small(), &functions));
+    let texts = "a = \"x\"; a.pad(60000, \"y\"); b = a + \"\"; loop { a.len() }";
+    assert!(said(small(), texts).contains("variables hold over"));
+    let blobs = "a = blob(60000); b = blob(60000); loop { a.len() }";
+    let long = Limits { list: 100_000, ..small() };
+    assert!(said(long, blobs).contains("variables hold over"));
+    let short = Limits { list: 100, ..small() };
+    assert!(said(short, "blocks().list()").contains("more than 100 items"));
+    let few = Limits { operations: 100, ..small() };
+    assert!(said(few, "world().count").contains("more than 100 operations"));
+    let brief = Limits { time: Duration::from_millis(50), ..small() };
+    assert!(said(brief, "world().count").contains("longer than 0 s"));
+}
+
+#[test]
+fn what_a_line_used_is_the_next_ones_again() {
+    let mut session = Session::new(node(), Limits { operations: 600, ..small() });
+    for _ in 0..9 {
+        assert!(!session.line("blocks().count_txs()").is_error());
+    }
+    for _ in 0..99 {
+        assert!(!session.line("let x = 1").is_error());
+    }
+    let interrupt = session.interrupt();
+    interrupt.stop();
+    assert!(fault(&mut session, "n = 0; for i in 0..100 { n += 1 }").contains("interrupted"));
+    assert_eq!(type_in(&mut session, &["1"]), "1");
+    interrupt.stop();
+    session.cancel();
+    assert_eq!(type_in(&mut session, &["n = 0; for i in 0..100 { n += 1 }", "2"]), "2");
+}

@@ -117,15 +117,17 @@ fn commands_are_told_to_the_node_and_can_be_switched_off() {
         "disconnect(3)",
         "ban(\"192.0.2.0/24\", 60)",
         "unban(\"192.0.2.0/24\")",
+        "ban(\"192.0.2.1\")",
         "save()",
         "stop()",
     ];
-    assert_eq!(type_in(&mut session, &lines), "'done'\n'done'\n'done'\n'done'\n'done'\n'done'");
+    assert_eq!(type_in(&mut session, &lines), ["'done'"; 7].join("\n"));
     let expected = [
         Command::Connect("192.0.2.1".into()),
         Command::Disconnect("3".into()),
         Command::Ban("192.0.2.0/24".into(), 60),
         Command::Unban("192.0.2.0/24".into()),
+        Command::Ban("192.0.2.1".into(), 86_400),
         Command::Save,
         Command::Stop,
     ];
@@ -133,5 +135,40 @@ fn commands_are_told_to_the_node_and_can_be_switched_off() {
     node.takes_commands.store(false, Ordering::Relaxed);
     assert!(fault(&mut session, "stop()").contains("switched off"));
     assert!(fault(&mut session, "ban(\"192.0.2.1\", 0)").contains("above 0"));
-    assert_eq!(node.commands.lock().unwrap().len(), 6);
+    assert_eq!(node.commands.lock().unwrap().len(), 7);
+}
+
+#[test]
+fn rules_that_need_no_coins_and_those_of_lock_times_are_tried_too() {
+    let empty = format!("0100000001{}0000000000ffffffff0000000000", "11".repeat(32));
+    let mut session = session();
+    session.line("h = block(150).txs[1].raw.hex(); w = world(149)");
+    let cases = [
+        (format!("w.try_tx(\"{empty}\").reason"), "bad-txns-vout-empty"),
+        ("w.try_tx(h.sub_string(0, h.len() - 8) + \"ffffff7f\").reason".into(), "bad-txns-nonfinal"),
+        (
+            "h = \"02000000\" + h.sub_string(8); h.replace(\"fdffffff\", \"ffff0000\"); w.try_tx(h).reason".into(),
+            "bad-txns-nonfinal",
+        ),
+    ];
+    for (line, reason) in cases {
+        assert_eq!(type_in(&mut session, &[&line]), format!("'{reason}'"), "{line}");
+    }
+    let lines = [
+        "h = block(150).raw.hex(); r = \"high-hash\"",
+        "for n in 10..60 { if r == \"high-hash\" { let x = h.sub_string(0, 136) + \"00000000\" + h.sub_string(144, 8) + n + h.sub_string(154); r = w.try_block(x).reason } }",
+        "r",
+    ];
+    assert_eq!(type_in(&mut session, &lines), "'time-too-old'");
+}
+
+#[test]
+fn a_world_that_is_not_held_is_refused_with_the_oldest_that_is() {
+    let hash = shown(&["print(block(5).hash.hex())"]);
+    let mut session = Session::new(Arc::new(Node::new(2)), Limits::default());
+    let genesis = type_in(&mut session, &["print(block(0).hash.hex())"]);
+    let fault = fault(&mut session, &format!("world(\"{hash}\")"));
+    assert!(fault.ends_with(&format!("the oldest is {genesis} at height 0")), "{fault}");
+    let above = crate::fault(&mut crate::node::session(), "world().at(151)");
+    assert!(above.contains("the world is at height 150"), "{above}");
 }
