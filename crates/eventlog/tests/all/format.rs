@@ -294,7 +294,8 @@ fn every_event_becomes_a_record_of_its_shape() {
 
 #[test]
 fn a_name_is_written_in_internal_order() {
-    let name: [u8; 32] = std::array::from_fn(|at| at as u8);
+    let mut name = [0; 32];
+    name.iter_mut().zip(1..).for_each(|(byte, at)| *byte = at);
     let mut out = Vec::new();
     Event::BlockConnected { name, height: 7 }.encode(TIME, &mut out);
     assert!(out.ends_with(&[&[4, 32][..], &name, &[2, 1, 7]].concat()));
