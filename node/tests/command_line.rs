@@ -209,6 +209,20 @@ fn settings_reach_subcommands_and_what_conflicts_with_the_command_line_is_left_o
 }
 
 #[test]
+fn the_environment_names_the_file_and_says_no_and_secrets_are_not_shown() {
+    let world = World::new();
+    world.write(
+        "x.toml",
+        "testnet = true\nno-rpc = true\nrpcuser = \"me\"\nrpcpassword = \"hidden\"\n",
+    );
+    let mut command = world.command(&["--print-config"]);
+    let shown = printed(command.env("CAESURE_CONFIG", "x.toml").env("CAESURE_NO_RPC", "0"));
+    assert!(shown.contains("testnet = true  # x.toml line 1"), "{shown}");
+    assert!(shown.contains("rpcpassword = \"(secret)\"") && !shown.contains("hidden"), "{shown}");
+    assert!(!shown.contains("no-rpc = true"), "{shown}");
+}
+
+#[test]
 fn wrong_settings_are_named_with_file_line_and_nearest_name() {
     let world = World::new();
     let said = |text: &str| {
