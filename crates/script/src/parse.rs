@@ -192,6 +192,12 @@ mod tests {
     }
 
     #[test]
+    fn a_push_has_the_originals_number() {
+        let kinds = [0, 1, 75, 76, 77, 78, 79, 0x51, 0x60].map(push_kind);
+        assert_eq!(kinds, [0, 1, 1, 2, 3, 4, 0, 0, 0]);
+    }
+
+    #[test]
     fn forms_print_as_the_original_printed_them() {
         check(&[], "[]");
         check(
