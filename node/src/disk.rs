@@ -11,8 +11,8 @@ use std::thread::{self, JoinHandle};
 use caesure_blockstore::{BlockReader, BlockStore};
 use caesure_engine::{ChainEvent, ChainRequest, Input};
 use caesure_http::Stored;
-use caesure_wire::{Block, BlockHash, NetAddress};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use caesure_wire::{BlockHash, NetAddress};
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::Error;
 use crate::validator::Task;
@@ -21,11 +21,12 @@ use crate::validator::Task;
 pub(crate) enum Job {
     /// A stored block is wanted; the answer is [`ChainEvent::Read`].
     Read { ticket: u64, hash: BlockHash },
-    /// The same, for another thread.
+    /// The same, for another thread. The writer is asked for one that the index does not have yet, and
+    /// answers when it can.
     Find { hash: BlockHash, answer: Sender<Result<Option<Vec<u8>>, String>> },
     /// Stored blocks are wanted by their place in the list of them.
     Stored { from: u64, count: usize, answer: Sender<Result<Stored, String>> },
-    /// How many transactions a block has is wanted.
+    /// How many transactions a block has is wanted, if the index on the disk has it.
     CountTxs { hash: BlockHash, answer: Sender<Result<Option<u32>, String>> },
     /// A file of the network's folder is replaced.
     Save { file: &'static str, bytes: Vec<u8> },
@@ -76,14 +77,11 @@ impl Disk {
                     let _ = self.writer.send(Task::Request(request));
                 }
             },
-            Job::Find { hash, answer } => {
-                let found = match self.read(&hash).map_err(|error| error.to_string()) {
-                    Ok(None) => Ok(self.ask_writer(hash)),
-                    found => found,
-                };
-                // Who asked may be gone.
-                let _ = answer.send(found);
-            }
+            // Who asked may be gone.
+            Job::Find { hash, answer } => match self.read(&hash) {
+                Ok(None) => _ = self.writer.send(Task::Find(hash, answer)),
+                found => _ = answer.send(found.map_err(|error| error.to_string())),
+            },
             Job::Stored { from, count, answer } => {
                 let stored = self.stored(from, count).map_err(|error| error.to_string());
                 let _ = answer.send(stored);
@@ -107,20 +105,12 @@ impl Disk {
         Ok(Stored { hashes, len: self.blocks.len() as u64 })
     }
 
-    /// A block that the writer alone knows of.
-    fn ask_writer(&self, hash: BlockHash) -> Option<Vec<u8>> {
-        let (ask, found) = bounded(1);
-        let _ = self.writer.send(Task::Find(hash, ask));
-        found.recv().unwrap_or_default()
-    }
-
     fn count_txs(&mut self, hash: &BlockHash) -> Result<Option<u32>, caesure_blockstore::Error> {
         let is_known = |blocks: &BlockReader| blocks.contains(hash) || blocks.is_released(hash);
         if is_known(&self.blocks) || self.blocks.refresh()? && is_known(&self.blocks) {
             return self.blocks.tx_count(hash);
         }
-        let block = self.ask_writer(*hash).and_then(|block| Block::parse(block).ok());
-        Ok(block.and_then(|block| u32::try_from(block.tx_count()).ok()))
+        Ok(None)
     }
 
     /// A block that the index on the disk has, as far as is known or after another look.
@@ -175,7 +165,30 @@ pub(crate) fn spawn_as<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use crossbeam_channel::bounded;
+
     use super::*;
+
+    #[test]
+    fn a_block_that_the_writer_alone_has_keeps_no_other_job_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(BlockStore::open(folder.path(), *b"abcd").unwrap());
+        let (writer, asked) = bounded(8);
+        let mut disk = Disk::open(folder.path(), *b"abcd", writer).unwrap();
+        let hash = BlockHash([1; 32]);
+        let (answer, found) = bounded(1);
+        assert!(disk.work(Job::Find { hash, answer }, &|_| ()).unwrap());
+        let (answer, counted) = bounded(1);
+        assert!(disk.work(Job::CountTxs { hash, answer }, &|_| ()).unwrap());
+        assert_eq!(counted.recv().unwrap(), Ok(None), "nobody is asked");
+        assert!(found.try_recv().is_err());
+        match asked.try_recv().unwrap() {
+            Task::Find(wanted, answer) if wanted == hash => answer.send(Ok(Some(vec![7]))).unwrap(),
+            _ => panic!("the block is asked for"),
+        }
+        assert_eq!(found.recv().unwrap(), Ok(Some(vec![7])));
+        assert!(asked.try_recv().is_err());
+    }
 
     #[test]
     fn a_name_is_looked_up_and_one_that_is_not_known_gives_no_address() {

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use caesure_engine::{Command, CommandError};
 use caesure_eventlog::{Event, Logger, Tail};
-use caesure_http::{About, Backend, Histogram, Look, Queue, Resources, Stored, Thread};
+use caesure_http::{About, Backend, Calls, Histogram, Look, Queue, Resources, Stored, Thread};
 use caesure_ledger::Worlds;
 use caesure_p2p::Now;
 use caesure_prompt::Source;
-use caesure_wire::BlockHash;
+use caesure_wire::{BlockHash, Header};
 use crossbeam_channel::{Sender, bounded};
 use mio::Waker;
 use rustix::fs::statvfs;
@@ -97,6 +97,7 @@ pub(crate) struct Handle {
     /// How many transactions were connected.
     pub(crate) txs: Arc<AtomicU64>,
     pub(crate) times: Arc<Histogram>,
+    pub(crate) calls: Arc<Calls>,
     /// Names of addresses, where they are wanted.
     pub(crate) names: Option<HostNames>,
     /// What prompts read.
@@ -105,7 +106,7 @@ pub(crate) struct Handle {
 
 impl Handle {
     /// Puts into the log what a user had the node do.
-    pub(crate) fn note(&self, command: &str) {
+    fn note(&self, command: &str) {
         self.logger.log(Event::Command { command: command.to_owned() });
     }
 
@@ -124,10 +125,7 @@ impl Backend for Handle {
     }
 
     fn command(&self, command: Command) -> Result<(), CommandError> {
-        // What becomes of a block is told anyway.
-        if !matches!(command, Command::SubmitBlock(_) | Command::SubmitHeader(_)) {
-            self.logger.log(Event::Command { command: name(&command) });
-        }
+        self.note(&name(&command));
         let (done, wait) = bounded(1);
         self.tell(News::Command(command, done));
         wait.recv().unwrap_or_else(|_| Err(CommandError::Refused("the node stops".to_owned())))
@@ -143,7 +141,7 @@ impl Backend for Handle {
         found.recv().unwrap_or_else(|_| Err("the node stops".to_owned()))
     }
 
-    fn tx_count(&self, hash: &BlockHash) -> Result<Option<u32>, String> {
+    fn tx_count_at_hand(&self, hash: &BlockHash) -> Result<Option<u32>, String> {
         let (answer, found) = bounded(1);
         let _ = self.jobs.send(Job::CountTxs { hash: *hash, answer });
         found.recv().unwrap_or_else(|_| Err("the node stops".to_owned()))
@@ -167,11 +165,13 @@ impl Backend for Handle {
     }
 
     fn set_mock_time(&self, unix: u64) {
+        self.note(&format!("SetMockTime({unix})"));
         self.shared.mock.store(unix, Ordering::Relaxed);
         self.shared.wake();
     }
 
     fn run_scheduler(&self, forward: Duration) {
+        self.note(&format!("RunScheduler({forward:?})"));
         let millis = u64::try_from(forward.as_millis()).unwrap_or(u64::MAX);
         self.shared.forward.fetch_add(millis, Ordering::Relaxed);
         self.shared.wake();
@@ -201,6 +201,7 @@ impl Backend for Handle {
     }
 
     fn save(&self) {
+        self.note("Save");
         // The chain's thread saves by itself when it ends.
         let _ = self.tasks.send(Task::Save);
     }
@@ -223,6 +224,10 @@ impl Backend for Handle {
 
     fn validate_times(&self) -> &Histogram {
         &self.times
+    }
+
+    fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     fn log_dropped(&self) -> u64 {
@@ -262,6 +267,11 @@ fn name(command: &Command) -> String {
         Command::SendMessage { peer, name, payload } => {
             format!("SendMessage {name} of {} bytes to {peer}", payload.len())
         }
+        Command::SubmitBlock(block) => match block.first_chunk() {
+            Some(header) => format!("SubmitBlock({})", Header::from_bytes(header).hash()),
+            None => "SubmitBlock of no block".to_owned(),
+        },
+        Command::SubmitHeader(header) => format!("SubmitHeader({})", header.hash()),
         other => format!("{other:?}"),
     }
 }

@@ -173,7 +173,6 @@ impl Source for Live {
         }
         match command {
             Command::Save => {
-                self.handle.note("save");
                 self.handle.save();
                 Ok("saving".to_owned())
             }

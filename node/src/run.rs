@@ -143,7 +143,6 @@ fn work(
     (shared, reactor): (Arc<Shared>, Reactor),
     (options, worlds): (EngineOptions, Worlds),
 ) -> Result<Outcome, Error> {
-    let magic = options.network.params.magic;
     let (news_in, news) = bounded(QUEUE);
     let (tasks, tasks_out) = bounded(QUEUE);
     let (jobs, jobs_out) = bounded(QUEUE);
@@ -157,7 +156,7 @@ fn work(
         }
     };
     let record = run.record.as_deref().map(record::create).transpose()?;
-    let disk = Disk::open(folder, magic, tasks.clone())?;
+    let disk = Disk::open(folder, options.network.params.magic, tasks.clone())?;
     let tell_disk = tell(&shared, &news_in);
     let disk = disk.start(jobs_out, move |input| _ = tell_disk(input));
     let tell_names = tell(&shared, &news_in);
@@ -185,17 +184,19 @@ fn work(
         logger: log.logger.clone(),
         txs,
         times,
+        calls: Arc::default(),
         names: run.names.then(|| HostNames::start(ask_system)),
         prompt: None,
     };
     let params = options.network.params.clone();
+    let (network, rpc_port) = (params.network, params.rpc_port);
     handle.prompt = Some(Arc::new(Live::new(handle.clone(), params, !run.no_commands)));
     let monitor = run.monitor(folder).map(|path| Monitor::start(&path, &handle)).transpose()?;
-    let rpc_port = options.network.params.rpc_port;
     let rpc = || serve_rpc(run, folder, rpc_port, handle.clone());
     let rpc = (!run.no_rpc).then(rpc).transpose()?;
-    let web = serve_pages(run, options.network.params.network, handle.clone())?;
     let runner = Runner::new(options, shared.now(), record.is_some());
+    // From now on the loop answers at once.
+    let web = serve_pages(run, network, handle.clone())?;
     let queues = Queues { tasks: tasks.clone(), jobs: jobs.clone(), names, news };
     let ran = Node::new(runner, record, reactor, queues, shared, log.logger.clone()).run();
     handle.shared.stop();

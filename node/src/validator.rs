@@ -28,7 +28,7 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) enum Task {
     Request(ChainRequest),
     /// A stored block is wanted that the index on the disk does not have yet.
-    Find(BlockHash, Sender<Option<Vec<u8>>>),
+    Find(BlockHash, Sender<Result<Option<Vec<u8>>, String>>),
     /// The ledger is to be written to the disk.
     Save,
     /// Go on with nothing more.
@@ -202,7 +202,7 @@ impl Validator {
                 }
                 Some(Task::Find(hash, answer)) => {
                     // Who asked may be gone.
-                    let _ = answer.send(self.chain.store.find(&hash)?);
+                    let _ = answer.send(Ok(self.chain.store.find(&hash)?));
                 }
                 Some(Task::Save) => self.chain.begin_save()?,
                 Some(Task::Stop) => break,

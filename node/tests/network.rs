@@ -562,6 +562,54 @@ fn records(path: &Path) -> Vec<caesure_eventlog::Record> {
     records
 }
 
+/// Has a node do all that changes it, but for bans and its end; returns what its log says of it, and how
+/// often. What comes to nothing is told too.
+fn what_changes_it(node: &Node) -> Vec<(String, usize)> {
+    let tip = node.tip();
+    let key = "raw(51)#8lvh9jxk";
+    let made = node.get("generatetodescriptor", &json!([2, key]));
+    let made: Vec<&str> =
+        made.as_array().unwrap().iter().map(|hash| hash.as_str().unwrap()).collect();
+    let parent = node.get("getblockheader", &json!([made[1], false]));
+    let parent = caesure_text::hex::decode(parent.as_str().unwrap()).unwrap();
+    let block = &chain(&Header::from_bytes(parent[..].try_into().unwrap()), 24, 1, 9)[0];
+    let header = caesure_text::hex::encode(&block[..80]);
+    for (method, params) in [
+        ("submitheader", json!([header])),
+        ("invalidateblock", json!([made[1]])),
+        ("reconsiderblock", json!([made[1]])),
+        ("preciousblock", json!([made[1]])),
+        ("addnode", json!(["127.0.0.1:1", "add"])),
+        ("addnode", json!(["127.0.0.1:1", "remove"])),
+        ("addnode", json!(["127.0.0.1:1", "onetry"])),
+        ("clearbanned", json!([])),
+        ("setnetworkactive", json!([false])),
+        ("setnetworkactive", json!([true])),
+        ("addpeeraddress", json!(["8.8.8.8", 8333])),
+        ("setmocktime", json!([0])),
+        ("mockscheduler", json!([1])),
+    ] {
+        node.get(method, &params);
+    }
+    let of = |name: &str, hash: &str| (format!("{name}({hash})"), 1);
+    let mut all = vec![
+        of("SubmitBlock", &tip),
+        of("SubmitBlock", made[0]),
+        of("SubmitBlock", made[1]),
+        of("SubmitHeader", &hash(block).to_string()),
+        of("Invalidate", made[1]),
+        of("Reconsider", made[1]),
+        of("Precious", made[1]),
+        of("SetActive", "false"),
+        of("SetActive", "true"),
+        of("SetMockTime", "0"),
+        of("RunScheduler", "1s"),
+    ];
+    let others = ["AddNode {", "RemoveNode(", "Connect {", "ClearBans", "AddAddress {"];
+    all.extend(others.map(|name| (name.to_owned(), 1)));
+    all
+}
+
 #[test]
 fn a_log_tells_what_happened_from_the_start_to_the_end() {
     let first = Node::start(&[]);
@@ -578,6 +626,7 @@ fn a_log_tells_what_happened_from_the_start_to_the_end() {
     fork.iter().for_each(|block| _ = second.submit(block));
     second.wait_tip(&last(&fork));
     second.get("setban", &json!(["9.9.9.9", "add"]));
+    let done = what_changes_it(&second);
     assert_eq!(second.end("-TERM"), Some(0));
 
     let records = records(&path);
@@ -600,6 +649,11 @@ fn a_log_tells_what_happened_from_the_start_to_the_end() {
     find(&format!("conn <= {peer} headers "));
     find(&format!("conn => {peer} getdata "));
     find("server command \"Ban {");
+    for (text, count) in done {
+        let said = lines.iter().filter_map(|line| line.strip_prefix("server command "));
+        let found = said.filter(|said| said.trim_matches('"').starts_with(&text)).count();
+        assert_eq!(found, count, "{text}");
+    }
     find("network banned 9.9.9.9/32 ");
     find("http request rpc (127.0.0.1, ");
     find("server stopping signal");

@@ -1,14 +1,16 @@
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use caesure_engine::{Command, CommandError, Engine};
 use caesure_eventlog::Tail;
 use caesure_ledger::Worlds;
 use caesure_p2p::Now;
-use caesure_wire::{BlockHash, Endpoint};
+use caesure_wire::{Block, BlockHash, Endpoint};
+use tokio::time::Instant;
 
 /// What looks into the engine, on the thread that runs it.
 pub type Look = Box<dyn FnOnce(&Engine, Now) + Send>;
@@ -36,11 +38,24 @@ pub trait Backend: Send + Sync {
     fn read_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, String>;
 
     /// Returns how many transactions a stored block has, or had before it was pruned; none when it was
-    /// never stored, or that is not known.
+    /// never stored, or that is not known. It never waits for the thread that stores and validates
+    /// blocks, so it is none for a block, too, that has come in the last second or so.
     ///
     /// # Errors
     /// When the file cannot be read or is damaged, in words for the user.
-    fn tx_count(&self, hash: &BlockHash) -> Result<Option<u32>, String>;
+    fn tx_count_at_hand(&self, hash: &BlockHash) -> Result<Option<u32>, String>;
+
+    /// The same, and waits for blocks that have just come.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged, in words for the user.
+    fn tx_count(&self, hash: &BlockHash) -> Result<Option<u32>, String> {
+        if let Some(count) = self.tx_count_at_hand(hash)? {
+            return Ok(Some(count));
+        }
+        let block = self.read_block(hash)?.and_then(|block| Block::parse(block).ok());
+        Ok(block.and_then(|block| u32::try_from(block.tx_count()).ok()))
+    }
 
     /// Waits until the active tip is another than `last`, the time is over, or the node stops, and
     /// returns the tip.
@@ -81,6 +96,9 @@ pub trait Backend: Send + Sync {
 
     /// Returns how many transactions were connected since the start.
     fn connected_txs(&self) -> u64;
+
+    /// Returns the calls of JSON-RPC that are being answered.
+    fn calls(&self) -> &Calls;
 
     /// Returns how long blocks took from looking their coins up until they were connected.
     fn validate_times(&self) -> &Histogram;
@@ -153,6 +171,47 @@ impl Histogram {
     #[must_use]
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
+    }
+}
+
+/// The calls of JSON-RPC that are being answered.
+#[derive(Debug, Default)]
+pub struct Calls(Mutex<Begun>);
+
+#[derive(Debug, Default)]
+struct Begun {
+    count: u64,
+    /// By number: the method, and since when.
+    active: BTreeMap<u64, (&'static str, Instant)>,
+}
+
+impl Calls {
+    /// Counts a call until what is returned is dropped.
+    pub(crate) fn begin(&self, method: &'static str) -> Active<'_> {
+        let mut begun = self.lock();
+        begun.count += 1;
+        let number = begun.count;
+        begun.active.insert(number, (method, Instant::now()));
+        Active(self, number)
+    }
+
+    /// Returns the calls in the order in which they began: their methods, and how long each runs.
+    #[must_use]
+    pub fn active(&self) -> Vec<(&'static str, Duration)> {
+        self.lock().active.values().map(|(method, began)| (*method, began.elapsed())).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Begun> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that is being answered.
+pub(crate) struct Active<'a>(&'a Calls, u64);
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.lock().active.remove(&self.1);
     }
 }
 

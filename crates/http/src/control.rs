@@ -38,8 +38,10 @@ pub(crate) fn uptime(call: &mut Call<'_>) -> Answer {
 pub(crate) fn getrpcinfo(call: &mut Call<'_>) -> Answer {
     let log = call.backend.about().log_file.as_ref();
     let log = log.map_or_else(String::new, |path| path.display().to_string());
-    let active = [json!({ "method": "getrpcinfo", "duration": 0 })];
-    Ok(json!({ "active_commands": active, "logpath": log }))
+    let active = call.backend.calls().active().into_iter();
+    let active =
+        active.map(|(method, time)| json!({ "method": method, "duration": time.as_micros() }));
+    Ok(json!({ "active_commands": active.collect::<Value>(), "logpath": log }))
 }
 
 pub(crate) fn getcaesureinfo(call: &mut Call<'_>) -> Answer {

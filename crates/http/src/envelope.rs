@@ -99,6 +99,7 @@ impl Request {
         let Some(method) = Method::find(&self.method) else {
             return fail(code::METHOD_NOT_FOUND, "Method not found");
         };
+        let _active = backend.calls().begin(method.name);
         let (args, at) = method.arguments(std::mem::take(&mut self.params))?;
         if method.effect == Effect::Moves {
             session.pin = None;

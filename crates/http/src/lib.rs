@@ -43,7 +43,7 @@ mod transactions;
 mod web;
 
 pub use auth::{Cookie, User};
-pub use backend::{About, Backend, Histogram, Look, Queue, Resources, Stored, Thread};
+pub use backend::{About, Backend, Calls, Histogram, Look, Queue, Resources, Stored, Thread};
 pub use server::{ServeOptions, Stop, serve};
 pub use table::{Conversion, conversion, pretty};
 pub use web::{WebOptions, WebUser, serve_web};

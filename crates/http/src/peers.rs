@@ -1,12 +1,14 @@
 //! Methods about connections, addresses and bans.
 
+use std::collections::BTreeMap;
 use std::net::ToSocketAddrs;
 
 use caesure_consensus::Network;
 use caesure_engine::{Command, CommandError};
 use caesure_hash::sha256;
 use caesure_p2p::{
-    BookEntry, ConnectionKind, NetworkKind, Now, PeerChain, PeerId, PeerInfo, Random, Subnet,
+    BookEntry, ConnectionKind, MessageTotals, NetworkKind, Now, PeerChain, PeerId, PeerInfo,
+    Random, Subnet,
 };
 use caesure_text::hex;
 use caesure_wire::Endpoint;
@@ -99,13 +101,18 @@ fn peer_json(peer: &PeerInfo, chain: &PeerChain, heights: [i64; 2], now: Now) ->
         "addr_rate_limited": peer.addr_rate_limited,
         "permissions": [],
         "minfeefilter": amount(chain.fee_filter),
-        "bytessent_per_msg": peer.sent_by_message,
-        "bytesrecv_per_msg": peer.recv_by_message,
+        "bytessent_per_msg": bytes(&peer.sent_by_message),
+        "bytesrecv_per_msg": bytes(&peer.recv_by_message),
         "connection_type": peer.kind.name(),
         "transport_protocol_type": peer.transport.name(),
         "session_id": peer.session_id.map_or_else(String::new, |id| hex::encode(&id)),
     }));
     fields.into()
+}
+
+/// Bytes by message.
+fn bytes(totals: &BTreeMap<&'static str, MessageTotals>) -> Value {
+    totals.iter().map(|(name, it)| ((*name).to_owned(), Value::from(it.bytes))).collect()
 }
 
 /// Core: `GetServicesNames`.

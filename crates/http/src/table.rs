@@ -26,7 +26,7 @@ type Run = fn(&mut Call<'_>) -> Answer;
 #[derive(Debug)]
 pub(crate) struct Method {
     category: &'static str,
-    name: &'static str,
+    pub(crate) name: &'static str,
     args: Vec<Arg>,
     pub(crate) effect: Effect,
     pub(crate) run: Run,

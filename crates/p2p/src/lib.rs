@@ -31,8 +31,8 @@ pub use downloads::{ChainFacts, CompactSlot, DownloadPeer, DownloadTimeout, Down
 pub use eviction::{EvictionCandidate, select_peer_to_evict};
 pub use netgroup::{NetworkKind, is_local, is_routable, is_valid, net_group};
 pub use network::{
-    AddedNode, Effect, Event, Network, NetworkError, NetworkOptions, PeerInfo, SavedFiles, Totals,
-    commands,
+    AddedNode, Effect, Event, MessageTotals, Network, NetworkError, NetworkOptions, PeerInfo,
+    SavedFiles, Totals, commands,
 };
 pub use now::Now;
 pub use peer::{ConnectionKind, PeerId};

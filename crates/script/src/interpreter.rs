@@ -113,6 +113,17 @@ impl fmt::Display for Step<'_> {
     }
 }
 
+/// The machine behind the last instruction that ran, be it good or the one that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Which script ran last.
+    pub source: ScriptSource,
+    /// The stack, bottom first.
+    pub stack: Vec<Vec<u8>>,
+    /// The other stack, bottom first.
+    pub alt_stack: Vec<Vec<u8>>,
+}
+
 impl ScriptSource {
     /// Whether the rules before segwit hold.
     pub(crate) const fn is_legacy(self) -> bool {
@@ -163,16 +174,23 @@ impl Verifier<'_> {
         };
         let mut instructions = Instructions::new(script);
         let mut position = 0;
+        let mut result = Ok(());
         while let Some(instruction) = instructions.next() {
             let next = instructions.position();
             let instruction = instruction.map_err(|_| ScriptError::BadOpcode);
-            let result = instruction.and_then(|instruction| machine.step(instruction, next));
-            if let Err(error) = result {
+            result = instruction.and_then(|instruction| machine.step(instruction, next));
+            if result.is_err() {
                 machine.verifier.instruction = Some((position, script[position]));
-                return Err(error);
+                break;
             }
             position = next;
         }
+        if machine.verifier.trace.is_some() {
+            let owned = |items: &[Item<'_>]| items.iter().map(|item| item.to_vec()).collect();
+            let (stack, alt_stack) = (owned(&machine.stack), owned(&machine.alt_stack));
+            machine.verifier.end = Some(End { source, stack, alt_stack });
+        }
+        result?;
         ensure(machine.conditions.is_empty(), ScriptError::UnbalancedConditional)?;
         Ok(machine.stack)
     }

@@ -99,7 +99,7 @@ pub use classify::{ScriptType, classify, multisig_keys};
 pub use error::{AddressError, AssembleError, Failure, ParseError, ScriptError};
 pub use flags::Flags;
 pub use instruction::{Instruction, Instructions, is_push_only, push_int, push_slice};
-pub use interpreter::{ScriptSource, Step};
+pub use interpreter::{End, ScriptSource, Step};
 pub use legacy::legacy_sighash;
 pub use number::{decode_number, encode_number, is_true};
 pub use parse::{Form, ParsedScript, parse_script, pprint_script, push_kind, unparse_script};

@@ -7,7 +7,7 @@ use caesure_wire::{OutputView, TxView, push_compact_size};
 
 use crate::classify::classify_program;
 use crate::error::ensure;
-use crate::interpreter::{Item, Trace};
+use crate::interpreter::{End, Item, Trace};
 use crate::opcode::{OP_16, OP_CHECKSIG, OP_DUP, OP_EQUALVERIFY, OP_HASH160, is_success};
 use crate::script::{MAX_ITEM_SIZE, MAX_STACK_ITEMS};
 use crate::sighash::annex_hash;
@@ -105,9 +105,24 @@ impl TxContext<'_> {
         flags: Flags,
         trace: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<(), Result<(), Failure>> {
+        self.trace_input_to_end(index, flags, trace).0
+    }
+
+    /// The same, and returns what the last script that ran has left; none where none ran.
+    ///
+    /// # Panics
+    /// When there is no such input.
+    pub fn trace_input_to_end(
+        &self,
+        index: usize,
+        flags: Flags,
+        trace: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
+    ) -> (ControlFlow<(), Result<(), Failure>>, Option<End>) {
         let mut verifier = self.verifier(index, flags, Some(trace));
         let result = verifier.verify_located();
-        if verifier.is_stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(result) }
+        let is_stopped = verifier.is_stopped;
+        let flow = if is_stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(result) };
+        (flow, verifier.end)
     }
 
     const fn verifier<'c>(&'c self, index: usize, flags: Flags, trace: Trace<'c>) -> Verifier<'c> {
@@ -117,6 +132,7 @@ impl TxContext<'_> {
             flags,
             trace,
             is_stopped: false,
+            end: None,
             source: None,
             instruction: None,
             midstates: [const { None }; 6],
@@ -137,6 +153,8 @@ pub(crate) struct Verifier<'c> {
     pub(crate) trace: Trace<'c>,
     /// Whether `trace` stopped the run.
     pub(crate) is_stopped: bool,
+    /// What the last script has left, where somebody traces.
+    pub(crate) end: Option<End>,
     /// The script that runs, or ran last; none where rules on other things are checked.
     pub(crate) source: Option<ScriptSource>,
     /// The instruction that failed.

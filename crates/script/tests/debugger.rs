@@ -220,6 +220,33 @@ fn the_debugger_shows_stacks_branches_what_is_left_and_code_separators() {
     assert_eq!(steps[12].4, (11, 10));
 }
 
+#[test]
+fn a_traced_run_returns_both_stacks_as_the_last_instruction_left_them() {
+    let end = |spend: &Spend, flags| {
+        spend.with(|context| {
+            let trace = &mut |_: &Step<'_>| ControlFlow::Continue(());
+            let (flow, end) = context.trace_input_to_end(0, flags, trace);
+            let result = flow.continue_value().unwrap().map_err(|failure| failure.error);
+            (result, end.map(|it| (it.source, it.stack, it.alt_stack)))
+        })
+    };
+    let bare =
+        |sig: &str, lock: &str| end(&Spend::of(assemble(sig), assemble(lock), vec![], 1), NONE);
+    let left = |source, stack: &[&[u8]], alt: &[&[u8]]| {
+        let owned = |items: &[&[u8]]| items.iter().map(|item| item.to_vec()).collect::<Vec<_>>();
+        Some((source, owned(stack), owned(alt)))
+    };
+    let both = left(S::ScriptPubkey, &[&[4]], &[&[5]]);
+    assert_eq!(bare("2", "5 TOALTSTACK DUP ADD"), (Ok(()), both));
+    let failed = left(S::ScriptPubkey, &[&[1], &[7]], &[]);
+    assert_eq!(bare("1", "7 2 3 EQUALVERIFY 1"), (Err(E::Equalverify), failed));
+    let first = left(S::ScriptSig, &[&[1]], &[]);
+    assert_eq!(bare("1 RETURN", "1"), (Err(E::OpReturn), first), "the second never runs");
+    let witness = left(S::WitnessScript, &[&[6]], &[]);
+    assert_eq!(end(&hashed(&assemble("6"), true), with_witness()), (Ok(()), witness));
+    assert_eq!(bare("", ""), (Err(E::EvalFalse), left(S::ScriptPubkey, &[], &[])));
+}
+
 fn opcode_name(step: &Step<'_>) -> &'static str {
     name(step.instruction.opcode)
 }

@@ -1,10 +1,11 @@
 //! The scripts of an input, step by step, with both stacks.
 
-use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use caesure_consensus::Coin;
-use caesure_script::{Failure, Flags, Instructions, ScriptSource, Step, TxContext, disassemble};
+use caesure_script::{
+    End, Failure, Flags, Instructions, ScriptSource, Step, TxContext, disassemble,
+};
 use caesure_wire::OutputView;
 use maud::{Markup, html};
 
@@ -39,9 +40,10 @@ struct Stack {
 }
 
 impl Stack {
-    fn new(items: &[Cow<'_, [u8]>], source: ScriptSource) -> Self {
+    fn new(items: &[impl AsRef<[u8]>], source: ScriptSource) -> Self {
         let is_taproot = source == ScriptSource::Tapscript;
-        let item = |item: &Cow<'_, [u8]>| (short(item), hash_type(item, is_taproot));
+        let item = |item: &[u8]| (short(item), hash_type(item, is_taproot));
+        let item = |bytes: &_| item(AsRef::as_ref(bytes));
         Self { top: items.iter().rev().take(ITEMS).map(item).collect(), len: items.len() }
     }
 }
@@ -71,13 +73,15 @@ struct Run {
     /// Each script that ran, the step that it began with, and its bytes.
     scripts: Vec<(ScriptSource, usize, usize)>,
     result: Result<(), Failure>,
+    /// What the last one left.
+    end: Option<End>,
 }
 
 impl Run {
     fn new(context: &TxContext<'_>, index: usize, flags: Flags, wanted: usize) -> Self {
         let (mut frame, mut steps) = (None, 0);
         let mut scripts: Vec<(ScriptSource, usize, usize)> = Vec::new();
-        let flow = context.trace_input(index, flags, &mut |step| {
+        let (flow, end) = context.trace_input_to_end(index, flags, &mut |step| {
             if scripts.last().is_none_or(|(source, ..)| *source != step.source) {
                 scripts.push((step.source, steps, step.script.len()));
             }
@@ -88,7 +92,7 @@ impl Run {
             ControlFlow::Continue(())
         });
         let ControlFlow::Continue(result) = flow else { unreachable!("it is never stopped") };
-        Self { frame, steps, scripts, result }
+        Self { frame, steps, scripts, result, end }
     }
 }
 
@@ -185,6 +189,11 @@ fn machine(run: &Run) -> Markup {
             @if run.steps == 0 { p { "No instruction runs: the witness program alone decides." } }
             @else if run.result.is_ok() { p { "All scripts have run." } }
             @else { p { "The run has ended here: the verdict says why." } }
+            @if let Some(End { source, stack: main, alt_stack }) = &run.end {
+                p { "What the " (source) " has left:" }
+                (stack("Stack", &Stack::new(main, *source)))
+                (stack("Other stack", &Stack::new(alt_stack, *source)))
+            }
         };
     };
     html! {

@@ -2,15 +2,20 @@
 //! that dashboards made for it work.
 
 use std::fmt::{self, Write};
+use std::iter;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use caesure_consensus::HeaderTree;
+use caesure_engine::Engine;
 use caesure_p2p::{PeerInfo, TipStatus};
 use caesure_wire::{Block, BlockHash};
 
+use super::server::Site;
 use super::shown::Place;
 use super::{Answer, Answered, Fault, Visit};
 use crate::Histogram;
+use crate::backend::look;
 use crate::chain::difficulty;
 use crate::peers::PROTOCOL_VERSION;
 
@@ -24,6 +29,7 @@ const HASH_RATE_BLOCKS: u32 = 120;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Latest {
     hash: Option<BlockHash>,
+    height: u32,
     size: usize,
     weight: usize,
     txs: usize,
@@ -31,6 +37,60 @@ pub(crate) struct Latest {
     outputs: usize,
     value: i64,
     fee: i64,
+}
+
+/// How many transactions the chain has up to a block. They are counted block by block since the
+/// start, some at a time, for no file has their number.
+#[derive(Debug, Default)]
+pub(crate) struct ChainTxs {
+    upto: BlockHash,
+    /// Without genesis.
+    count: u64,
+    /// Whether the tip was reached.
+    is_whole: bool,
+}
+
+impl ChainTxs {
+    /// So many blocks are counted at once in the background, and while somebody waits.
+    pub(crate) const MANY: u32 = 20_000;
+    const FEW: u32 = 100;
+
+    /// Goes on towards the tip by so many blocks at most, and returns the count; none before it is
+    /// known. What another thread is at is not waited for.
+    pub(crate) fn count(site: &Site, most: u32) -> Option<u64> {
+        let mut held = site.chain_txs.try_lock().ok()?;
+        let upto = held.upto;
+        let (way, is_all) = look(&*site.backend, move |engine, _| way(engine, &upto, most))?;
+        for (is_gone, hash, then) in way {
+            // It is not known of a block that has just come, or that a snapshot stands for.
+            let known = site.backend.tx_count_at_hand(&hash).ok().flatten();
+            let Some(count @ 1..) = known.map(u64::from) else { return held.whole() };
+            held.count = if is_gone { held.count - count } else { held.count + count };
+            held.upto = then;
+        }
+        held.is_whole |= is_all;
+        held.whole()
+    }
+
+    fn whole(&self) -> Option<u64> {
+        self.is_whole.then_some(self.count + 1)
+    }
+}
+
+/// The blocks between one, genesis where it is not known, and the tip: whether each is on the other
+/// branch, which one it is, and where one stands behind it; and whether these are all.
+fn way(engine: &Engine, from: &BlockHash, most: u32) -> (Vec<(bool, BlockHash, BlockHash)>, bool) {
+    let (tree, tip) = (engine.sync().tree(), engine.sync().tip());
+    let from = tree.find(from).unwrap_or(HeaderTree::GENESIS);
+    let fork = tree.fork_point(from, tip);
+    let above = |id| {
+        let down = iter::successors(Some(id), |id| tree.parent(*id));
+        down.take_while(|id| *id != fork).map(|id| (tree.hash(id), tree.header(id).prev_block))
+    };
+    let end = tree.ancestor(tip, tree.height(fork).saturating_add(most)).unwrap_or(tip);
+    let mut come: Vec<_> = above(end).map(|(hash, _)| (false, hash, hash)).collect();
+    come.reverse();
+    (above(from).map(|(hash, parent)| (true, hash, parent)).chain(come).collect(), end == tip)
 }
 
 /// The text, as it grows.
@@ -110,7 +170,7 @@ const STATUSES: [TipStatus; 5] = [
 ];
 
 pub(crate) fn page(visit: &Visit<'_>) -> Answered {
-    let seen = look(visit)?;
+    let seen = seen(visit)?;
     let latest = latest(visit)?;
     let mut page = Page::default();
     chain(&mut page, visit, &seen, &latest);
@@ -119,7 +179,7 @@ pub(crate) fn page(visit: &Visit<'_>) -> Answered {
     Ok(Answer::Bytes(MEDIA_TYPE, page.0.into_bytes()))
 }
 
-fn look(visit: &Visit<'_>) -> Result<Seen, Fault> {
+fn seen(visit: &Visit<'_>) -> Result<Seen, Fault> {
     let started = visit.site.backend.about().started;
     visit.look(move |engine, now| {
         let (network, sync) = (engine.network(), engine.sync());
@@ -173,8 +233,12 @@ fn latest(visit: &Visit<'_>) -> Result<Latest, Fault> {
     if before.hash == Some(tip) {
         return Ok(before);
     }
+    // While blocks come one after the other, the newest is with the thread that has most to do.
+    if visit.site.backend.tx_count_at_hand(&tip).map_err(Fault::unreadable)?.is_none() {
+        return Ok(before);
+    }
     let place = Place::find(visit, &tip.to_string())?;
-    let mut latest = Latest { hash: Some(tip), ..Latest::default() };
+    let mut latest = Latest { hash: Some(tip), height: place.height, ..Latest::default() };
     if let Some(block) = place.block(visit)? {
         let worlds = visit.site.backend.worlds();
         let spent = worlds.spent_lists(&block, place.height).map_err(Fault::unreadable)?;
@@ -217,7 +281,7 @@ fn chain(page: &mut Page, visit: &Visit<'_>, seen: &Seen, latest: &Latest) {
         share,
     );
     page.gauge("bitcoin_size_on_disk", "Bytes of blocks on disk.", visit.site.backend.disk_use());
-    page.gauge("bitcoin_latest_block_height", "Height of the last block.", seen.height);
+    page.gauge("bitcoin_latest_block_height", "Height of the last block.", latest.height);
     page.gauge("bitcoin_latest_block_size", "Bytes of the last block.", latest.size);
     page.gauge("bitcoin_latest_block_weight", "Weight of the last block.", latest.weight);
     page.gauge("bitcoin_latest_block_txs", "Transactions of the last block.", latest.txs);
@@ -233,6 +297,9 @@ fn chain(page: &mut Page, visit: &Visit<'_>, seen: &Seen, latest: &Latest) {
         "Bitcoins of fees of the last block.",
         coins(latest.fee),
     );
+    let txs = ChainTxs::count(visit.site, ChainTxs::FEW);
+    let txs = txs.map_or_else(|| "NaN".to_owned(), |count| count.to_string());
+    page.gauge("bitcoin_txcount", "Transactions of the chain; NaN until they are counted.", txs);
     page.gauge("bitcoin_warnings", "Warnings that the node gave.", 0);
     let tips = STATUSES.iter().zip(seen.tips);
     let tips = tips.map(|(status, count)| (format!("status=\"{}\"", status.name()), count));
@@ -289,9 +356,14 @@ fn node(page: &mut Page, visit: &Visit<'_>, seen: &Seen) -> Result<(), Fault> {
     for name in ["free", "locked", "chunks_used", "chunks_free"] {
         page.gauge(&format!("bitcoin_meminfo_{name}"), "Always 0: there is no locked pool.", 0);
     }
-    for name in ["bytes", "size", "usage", "unbroadcast"] {
-        page.gauge(&format!("bitcoin_mempool_{name}"), "Always 0: there is no pool yet.", 0);
+    let pool = ["bytes", "size", "usage", "unbroadcast", "minfee"];
+    let pool = pool.map(|name| format!("mempool_{name}"));
+    let fees = [2, 3, 5, 20].map(|blocks| format!("est_smart_fee_{blocks}"));
+    for name in pool.iter().chain(&fees) {
+        page.gauge(&format!("bitcoin_{name}"), "Always 0: there is no pool yet.", 0);
     }
+    let calls = backend.calls().active().len();
+    page.gauge("bitcoin_rpc_active", "Calls of JSON-RPC that are being answered.", calls);
     page.gauge("caesure_worlds", "Worlds that are held.", held.len());
     page.gauge(
         "caesure_forks",

@@ -120,13 +120,18 @@ pub(crate) fn one(visit: &Visit<'_>) -> Answered {
                     td.mono.break { (value) }
                 } } }
             } }
-            div.scroll tabindex="0" role="region" aria-label="Bytes by message" { table {
-                caption { "Bytes by message" }
-                thead { tr { th scope="col" { "Message" } th.num scope="col" { "Sent" } th.num scope="col" { "Received" } } }
+            div.scroll tabindex="0" role="region" aria-label="By message" { table {
+                caption { "Messages and bytes by message" }
+                thead { tr {
+                    th scope="col" { "Message" } th.num scope="col" { "Sent" } th.num scope="col" { "Bytes sent" }
+                    th.num scope="col" { "Received" } th.num scope="col" { "Bytes received" }
+                } }
                 tbody { @for name in names { tr {
                     th.mono scope="row" { (name) }
-                    td.num { (whole(peer.sent_by_message.get(name).copied().unwrap_or(0))) }
-                    td.num { (whole(peer.recv_by_message.get(name).copied().unwrap_or(0))) }
+                    @for totals in [&peer.sent_by_message, &peer.recv_by_message] {
+                        @let it = totals.get(name).copied().unwrap_or_default();
+                        td.num { (whole(it.messages)) } td.num { (whole(it.bytes)) }
+                    }
                 } } }
             } }
         },

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use super::digest::{Nonces, Verdict, is_basic};
 use super::guard::{harden, is_own_host, is_same_origin};
-use super::metrics::Latest;
+use super::metrics::{ChainTxs, Latest};
 use super::prompt::Prompts;
 use super::samples::{STEP, Sample, Samples};
 use super::visit::{Pairs, pairs, value};
@@ -101,10 +101,10 @@ pub(crate) struct Site {
     pub(crate) prompts: Mutex<Prompts>,
     started: Instant,
     samples: Mutex<Samples>,
-    /// How many transactions the tips have that were shown last.
-    pub(crate) tx_counts: Mutex<BTreeMap<BlockHash, u64>>,
     /// What was counted of the last tip's block.
     pub(crate) latest: Mutex<Latest>,
+    /// How many transactions the chain has, as far as they were counted.
+    pub(crate) chain_txs: Mutex<ChainTxs>,
     /// Parts of pages that streams have sent, and when they were made.
     fragments: tokio::sync::Mutex<BTreeMap<String, (Instant, String)>>,
     streams: Arc<Semaphore>,
@@ -123,8 +123,8 @@ impl Site {
             prompts: Mutex::default(),
             started: Instant::now(),
             samples: Mutex::default(),
-            tx_counts: Mutex::default(),
             latest: Mutex::default(),
+            chain_txs: Mutex::default(),
             fragments: tokio::sync::Mutex::default(),
             streams: Arc::new(Semaphore::new(options.streams)),
             nonces: Mutex::new(Nonces::new(hmac_sha256(&options.seed, b"nonces"))),
@@ -492,7 +492,11 @@ impl Site {
     async fn sample(self: Arc<Self>) {
         loop {
             let site = Arc::clone(&self);
-            let taken = tokio::task::spawn_blocking(move || Sample::take(&*site.backend)).await;
+            let take = move || {
+                ChainTxs::count(&site, ChainTxs::MANY);
+                Sample::take(&*site.backend)
+            };
+            let taken = tokio::task::spawn_blocking(take).await;
             let Ok(Some(sample)) = taken else { return };
             self.samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
             tokio::time::sleep(STEP).await;

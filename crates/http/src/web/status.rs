@@ -1,11 +1,10 @@
 //! How far the node is: sync, rates, connections, and the tips with their forks.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use caesure_consensus::HeaderTree;
 use caesure_ledger::BlockInfo;
-use caesure_wire::{Block, BlockHash, Header};
+use caesure_wire::{BlockHash, Header};
 use maud::{Markup, html};
 
 use super::text::{bytes, duration, number, size, time, whole};
@@ -13,8 +12,6 @@ use super::{Answer, Answered, Fault, Visit};
 
 /// How many tips are told of and drawn.
 const TIPS: usize = 12;
-/// Counts of transactions that are kept.
-const COUNTS: usize = 64;
 
 /// What is looked at in the engine, at one moment.
 struct Seen {
@@ -201,9 +198,7 @@ fn drawing(visit: &Visit<'_>, tips: &[Tip], root: u32) -> Markup {
 fn tip_table(visit: &Visit<'_>, tip: &Tip, is_active: bool) -> Result<Markup, Fault> {
     let (leaf, header) = (&tip.info, &tip.header);
     // While blocks come one after the other, the newest is with the thread that has most to do.
-    let is_quick =
-        is_active && visit.site.samples().rate(|it| it.height).is_some_and(|rate| 1.0 < rate);
-    let count = if is_quick { None } else { tx_count(visit, &leaf.hash)? };
+    let count = visit.site.backend.tx_count_at_hand(&leaf.hash).map_err(Fault::unreadable)?;
     let rows = [
         ("Version", html! { (format!("{:#010x}", header.version)) }),
         ("Name", visit.block_link(&leaf.hash)),
@@ -225,21 +220,4 @@ fn tip_table(visit: &Visit<'_>, tip: &Tip, is_active: bool) -> Result<Markup, Fa
             } } }
         } }
     })
-}
-
-/// How many transactions a block has; none if it is not stored. The last ones are kept in mind.
-fn tx_count(visit: &Visit<'_>, hash: &BlockHash) -> Result<Option<u64>, Fault> {
-    let counts = || visit.site.tx_counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(count) = counts().get(hash) {
-        return Ok(Some(*count));
-    }
-    let Some(bytes) = visit.read_block(hash)? else { return Ok(None) };
-    let block = Block::parse(&bytes[..]).map_err(Fault::unreadable)?;
-    let count = block.tx_count() as u64;
-    let mut counts = counts();
-    if COUNTS <= counts.len() {
-        *counts = BTreeMap::new();
-    }
-    counts.insert(*hash, count);
-    Ok(Some(count))
 }

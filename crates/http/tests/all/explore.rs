@@ -186,6 +186,17 @@ fn every_transaction_has_its_page_with_fee_and_marks_and_every_input_is_stepped_
                     assert!(text.contains("Verdict: OK"), "{text}");
                     let end = pages.text(&format!("{debug}?step=end"));
                     assert!(end.contains("The end, after") && end.contains("Verdict: OK"));
+                    let left = end.split_once(" has left: ").expect("both stacks").1;
+                    // All are written so that one item is left, true in old scripts' own way.
+                    assert!(left.starts_with("Stack, "), "{end}");
+                    assert!(
+                        left.contains(" Other stack, 0 items, the top first (nothing)"),
+                        "{end}"
+                    );
+                    let is_program = [" by key of ", " by anchor", " by witness v"];
+                    if !is_program.iter().any(|by| text.contains(by)) {
+                        assert!(left.starts_with("Stack, 1 item, the top first 0 01"), "{end}");
+                    }
                     let by = text.split_once(" by ").unwrap().1;
                     kinds.insert(by.split([':', '.']).next().unwrap().to_owned());
                 }
@@ -351,6 +362,103 @@ fn what_is_counted_is_in_the_format_with_all_names_from_the_first_time_on() {
         }
         assert!(10 < panels);
     });
+}
+
+/// All names of jvstein's exporter, of which dashboards are made.
+const EXPORTED: &str = "blocks difficulty peers conn_in conn_out warnings uptime meminfo_used \
+    meminfo_free meminfo_total meminfo_locked meminfo_chunks_used meminfo_chunks_free mempool_bytes \
+    mempool_size mempool_usage mempool_minfee mempool_unbroadcast latest_block_height \
+    latest_block_weight latest_block_size latest_block_txs latest_block_inputs latest_block_outputs \
+    latest_block_value latest_block_fee txcount num_chaintips total_bytes_recv total_bytes_sent \
+    server_version protocol_version size_on_disk verification_progress rpc_active est_smart_fee_2 \
+    est_smart_fee_3 est_smart_fee_5 est_smart_fee_20 hashps";
+
+/// The number of a name, in what is counted.
+fn counted(pages: &Pages, name: &str) -> f64 {
+    let (status, text) = pages.get(b"/metrics");
+    assert_eq!(status, 200, "{text}");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} in {text}")).parse().unwrap()
+}
+
+#[test]
+fn every_name_of_the_exporter_that_dashboards_are_made_for_is_counted() {
+    with_chain(|node, pages| {
+        for name in EXPORTED.split_whitespace() {
+            counted(pages, &format!("bitcoin_{name}"));
+        }
+        let (_, text) = pages.get(b"/metrics");
+        for name in ["ban_created", "banned_until"] {
+            assert!(
+                text.contains(&format!("# TYPE bitcoin_{name} gauge\n# HELP")),
+                "nobody is yet"
+            );
+        }
+        let address = caesure_wire::NetAddress::Ipv4([10, 0, 0, 0]);
+        node.command(Command::Ban { address, prefix: 8, until: 1_900_000_000 }).unwrap();
+        let label = "{address=\"10.0.0.0/8\",reason=\"manually added\"}";
+        assert_eq!(counted(pages, &format!("bitcoin_banned_until{label}")), 1.9e9);
+        assert_eq!(counted(pages, &format!("bitcoin_ban_created{label}")), 1.7e9);
+    });
+}
+
+#[test]
+fn the_figures_of_the_chain_and_its_last_block_are_what_the_blocks_have() {
+    with_chain(|node, pages| {
+        let blocks = parsed();
+        let worlds = node.worlds();
+        let find = |hash| blocks.iter().find(|block| block.hash() == hash);
+        let chain = |tip: caesure_wire::BlockHash| {
+            std::iter::successors(find(tip), |block| find(block.header().prev_block))
+        };
+        let tip = worlds.tip();
+        let block = find(tip.info().hash).unwrap();
+        let outputs = |skip| block.txs().skip(skip).flat_map(|tx| tx.outputs()).map(|it| it.value);
+        let spent = worlds.spent_lists(block, tip.info().height).unwrap().unwrap();
+        let spent: i64 = spent.iter().flatten().map(|coin| coin.value).sum();
+        for (name, expected) in [
+            ("height", f64::from(tip.info().height)),
+            ("size", block.bytes().len() as f64),
+            ("weight", block.weight() as f64),
+            ("txs", block.tx_count() as f64),
+            ("inputs", block.input_count() as f64),
+            ("outputs", block.output_count() as f64),
+            ("value", outputs(0).sum::<i64>() as f64 / 1e8),
+            ("fee", (spent - outputs(1).sum::<i64>()) as f64 / 1e8),
+        ] {
+            assert_eq!(counted(pages, &format!("bitcoin_latest_block_{name}")), expected, "{name}");
+        }
+        assert!(spent > outputs(1).sum(), "it pays fees");
+        let txs = |tip| chain(tip).map(Block::tx_count).sum::<usize>() as f64;
+        let count = || loop {
+            let count = counted(pages, "bitcoin_txcount");
+            // They are counted some at a time.
+            if !count.is_nan() {
+                return count;
+            }
+        };
+        assert_eq!(count(), txs(tip.info().hash));
+        // On another branch the count is that branch's.
+        let children =
+            |hash| blocks.iter().filter(move |it| it.header().prev_block == hash).count();
+        let fork = chain(tip.info().hash).find(|it| 1 < children(it.hash())).unwrap().hash();
+        let on = chain(tip.info().hash).find(|it| it.header().prev_block == fork).unwrap();
+        let other =
+            blocks.iter().find(|it| it.header().prev_block == fork && it.hash() != on.hash());
+        let other = other.unwrap().hash();
+        node.command(Command::Invalidate(on.hash())).unwrap();
+        node.command(Command::Reconsider(other)).unwrap();
+        assert_eq!(node.worlds().tip().info().hash, other);
+        assert_ne!(txs(other), txs(tip.info().hash));
+        assert_eq!(count(), txs(other));
+        assert_eq!(counted(pages, "bitcoin_latest_block_height"), txs_height(&blocks, other));
+    });
+}
+
+/// The height of a block, by its ancestors.
+fn txs_height(blocks: &[Block<&[u8]>], hash: caesure_wire::BlockHash) -> f64 {
+    let find = |hash| blocks.iter().find(|block| block.hash() == hash);
+    (std::iter::successors(find(hash), |it| find(it.header().prev_block)).count() - 1) as f64
 }
 
 /// Runs the examples of `docs/web.md`: a request, and what its answer says.

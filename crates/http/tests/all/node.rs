@@ -16,7 +16,7 @@ use caesure_engine::{
 };
 use caesure_eventlog::{LogOptions, Logger, Tail};
 use caesure_generate::{coinbase, mine_block};
-use caesure_http::{About, Backend, Histogram, Look, Queue, Resources, Stored, Thread};
+use caesure_http::{About, Backend, Calls, Histogram, Look, Queue, Resources, Stored, Thread};
 use caesure_ledger::{Ledger, Sums, Worlds, genesis_info};
 use caesure_p2p::{BlockState, NetworkOptions, Now, PeerId, SavedFiles, SyncOptions};
 use caesure_wire::{Block, BlockHash, Endpoint, FrameHeader, Message, TxOut, Version};
@@ -36,6 +36,9 @@ pub(crate) struct Node {
     pub(crate) logger: Logger,
     met: AtomicU64,
     times: Histogram,
+    calls: Calls,
+    /// Blocks from this place in the list on are with the thread that validates, which is busy.
+    busy_from: AtomicU64,
 }
 
 struct Inner {
@@ -116,6 +119,8 @@ impl Node {
             logger,
             met: AtomicU64::new(1),
             times: Histogram::default(),
+            calls: Calls::default(),
+            busy_from: AtomicU64::new(u64::MAX),
         })
     }
 
@@ -191,6 +196,17 @@ impl Node {
     pub(crate) fn bans(&self) -> Vec<String> {
         let inner = self.inner.lock().unwrap();
         inner.engine.network().bans().iter().map(|(subnet, _)| subnet.to_string()).collect()
+    }
+
+    /// Has the thread that validates be so busy that it answers nobody.
+    pub(crate) fn be_busy(&self) {
+        let stored = self.inner.lock().unwrap().stored.len() as u64;
+        self.busy_from.store(stored, Ordering::Relaxed);
+    }
+
+    fn is_at_hand(&self, hash: &BlockHash) -> bool {
+        let from = usize::try_from(self.busy_from.load(Ordering::Relaxed)).unwrap();
+        !self.inner.lock().unwrap().stored.iter().skip(from).any(|other| other == hash)
     }
 
     /// How often it was to write a checkpoint.
@@ -318,10 +334,14 @@ impl Backend for Node {
     }
 
     fn read_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, String> {
+        assert!(self.is_at_hand(hash), "it would be waited for");
         Ok(self.inner.lock().unwrap().blocks.get(hash).cloned())
     }
 
-    fn tx_count(&self, hash: &BlockHash) -> Result<Option<u32>, String> {
+    fn tx_count_at_hand(&self, hash: &BlockHash) -> Result<Option<u32>, String> {
+        if !self.is_at_hand(hash) {
+            return Ok(None);
+        }
         let block = self.read_block(hash)?;
         let count = |block: Vec<u8>| Block::parse(block).unwrap().tx_count();
         Ok(block.map(count).map(|count| u32::try_from(count).unwrap()))
@@ -381,6 +401,10 @@ impl Backend for Node {
 
     fn connected_txs(&self) -> u64 {
         self.inner.lock().unwrap().blocks.len() as u64
+    }
+
+    fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     fn validate_times(&self) -> &Histogram {

@@ -9,11 +9,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use caesure_eventlog::Event;
 use caesure_hash::sha256;
-use caesure_http::{Backend, Stop, WebOptions, WebUser, serve_web};
+use caesure_http::{Backend, ServeOptions, Stop, WebOptions, WebUser, serve_web};
 use caesure_text::hex;
 use proptest::prelude::*;
 
-use crate::client::{Client, Response};
+use crate::client::{Client, Response, with_server};
 use crate::node::Node;
 
 const PAGES: [&str; 10] = [
@@ -403,6 +403,57 @@ fn every_answer_tells_browsers_what_to_keep_from() {
 }
 
 #[test]
+fn the_state_is_shown_while_the_thread_that_validates_answers_nobody() {
+    let node = Node::new(10);
+    node.grow(2);
+    with_pages(&node, options(), |client| {
+        assert!(get(&client, "/metrics").body.contains("bitcoin_latest_block_height 2"));
+        node.be_busy();
+        node.grow(3);
+        for page in PAGES {
+            assert_eq!(get(&client, &format!("/admin/{page}")).status, 200, "{page}");
+        }
+        let status = get(&client, "/admin/").body;
+        assert!(status.contains("Height <b>5</b>"), "{status}");
+        assert!(
+            status.contains("<th scope=\"row\">Transactions</th><td class=\"mono break\">–</td>")
+        );
+        let metrics = get(&client, "/metrics").body;
+        for line in ["bitcoin_blocks 5", "bitcoin_latest_block_height 2", "bitcoin_txcount 3"] {
+            assert!(metrics.contains(line), "{line}: {metrics}");
+        }
+    });
+}
+
+#[test]
+fn calls_that_are_being_answered_are_counted() {
+    let node = Node::new(10);
+    with_pages(&node, options(), |pages| {
+        let active = || {
+            let text = get(&pages, "/metrics").body;
+            text.split_once("\nbitcoin_rpc_active ").unwrap().1.as_bytes()[0] - b'0'
+        };
+        assert_eq!(active(), 0);
+        with_server(&node, ServeOptions::default(), |client| {
+            thread::scope(|scope| {
+                let wait = r#"{"method":"waitforblockheight","params":[1],"id":1}"#;
+                let waiting = scope.spawn(move || client.post(wait));
+                while active() == 0 {}
+                assert_eq!(active(), 1);
+                let info = client.post(r#"{"method":"getrpcinfo"}"#).json();
+                let commands = info["result"]["active_commands"].as_array().unwrap();
+                let methods: Vec<_> = commands.iter().map(|it| it["method"].as_str()).collect();
+                assert_eq!(methods, [Some("waitforblockheight"), Some("getrpcinfo")]);
+                assert!(commands[1]["duration"].as_u64() <= commands[0]["duration"].as_u64());
+                node.grow(1);
+                assert_eq!(waiting.join().unwrap().status, 200);
+            });
+        });
+        assert_eq!(active(), 0);
+    });
+}
+
+#[test]
 fn a_peer_is_disconnected_or_banned_by_a_form() {
     let node = Node::new(10);
     let peer = node.meet("/x:1/");
@@ -412,6 +463,14 @@ fn a_peer_is_disconnected_or_banned_by_a_form() {
         for text in ["10.0.0.1:1", "/x:1/", "version", "NETWORK WITNESS", "inbound"] {
             assert!(shown.contains(text), "{text}");
         }
+        let row = |name: &str| {
+            let (_, rest) = shown.split_once(&format!("scope=\"row\">{name}</th>")).unwrap();
+            let cells = rest.split_once("</tr>").unwrap().0.split("<td class=\"num\">").skip(1);
+            cells.map(|cell| cell.split('<').next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        // An empty message is of 24 bytes.
+        assert_eq!(row("verack"), ["1", "24", "1", "24"]);
+        assert_eq!(row("wtxidrelay"), ["1", "24", "0", "0"]);
         let table = get(&client, "/admin/connections").body;
         assert!(table.contains("<b>0</b> outbound, <b>1</b> inbound"));
         assert_eq!(submit(&client, &path, "", "do=dance").status, 400);

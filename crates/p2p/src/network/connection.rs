@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use caesure_wire::{Endpoint, Message, NetAddress};
 
 use super::gossip::Gossip;
-use super::{Effect, Network, PeerInfo};
+use super::{Effect, MessageTotals, Network, PeerInfo};
 use crate::transport::SHORT_COMMANDS;
 use crate::{ConnectionKind, NetworkKind, Now, PeerId, Socks5, Socks5Step, Transport};
 
@@ -98,7 +98,7 @@ impl Connection {
             + self.gossip.as_ref().map_or(0, |gossip| gossip.memory())
             + version.map_or(0, |version| version.user_agent.capacity())
             // A node of a tree holds eleven entries, and is at least half full.
-            + counts * 2 * size_of::<(&str, u64)>()
+            + counts * 2 * size_of::<(&str, MessageTotals)>()
     }
 }
 
@@ -195,12 +195,12 @@ impl Network {
                 let frame = c.transport.next().map_err(|e| e.to_string())?;
                 let rejected = c.transport.rejected_bytes();
                 if rejected > c.rejected {
-                    *c.info.recv_by_message.entry(OTHER).or_insert(0) += rejected - c.rejected;
+                    c.info.recv_by_message.entry(OTHER).or_default().bytes += rejected - c.rejected;
                     c.rejected = rejected;
                 }
                 if let Some(frame) = frame {
                     let count = c.info.recv_by_message.entry(known_name(&frame.command));
-                    *count.or_insert(0) += frame.size as u64;
+                    count.or_default().add(frame.size);
                     c.info.messages_recv += 1;
                     self.trace_received(peer, &frame);
                     return Ok(Some((frame.command, frame.payload)));
@@ -255,7 +255,7 @@ impl Network {
     /// Counts a message that the transport took, and hands its bytes out.
     pub(super) fn note_sent(&mut self, peer: PeerId, command: &str, size: usize) {
         let Some(c) = self.connections.get_mut(&peer) else { return };
-        *c.info.sent_by_message.entry(known_name(command)).or_insert(0) += size as u64;
+        c.info.sent_by_message.entry(known_name(command)).or_default().add(size);
         c.info.messages_sent += 1;
         self.flush(peer);
     }

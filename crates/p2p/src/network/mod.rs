@@ -26,7 +26,7 @@ pub use self::event::{Effect, Event, NetworkError};
 use self::gossip::Answers;
 use self::log::{LINES, Tokens};
 pub use self::options::{NetworkOptions, SavedFiles};
-pub use self::peer_info::PeerInfo;
+pub use self::peer_info::{MessageTotals, PeerInfo};
 use self::seeding::Seeding;
 use crate::{
     AddressBook, Bans, ConnectionKind, Now, PeerId, Random, anchors_from_bytes, anchors_to_bytes,

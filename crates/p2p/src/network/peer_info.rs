@@ -5,6 +5,22 @@ use caesure_wire::{Endpoint, Version};
 
 use crate::{ConnectionKind, NetworkKind, Now, PeerId, TransportKind};
 
+/// How much went over a connection under one message's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageTotals {
+    /// How many messages.
+    pub messages: u64,
+    /// How many bytes, with what frames them.
+    pub bytes: u64,
+}
+
+impl MessageTotals {
+    pub(super) const fn add(&mut self, size: usize) {
+        self.messages += 1;
+        self.bytes += size as u64;
+    }
+}
+
 /// What is known of a connection, but for the chain. Core: `CNodeStats`.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -57,10 +73,10 @@ pub struct PeerInfo {
     pub messages_sent: u64,
     /// How many messages came.
     pub messages_recv: u64,
-    /// Bytes sent by message, those of names that are not known as `*other*`.
-    pub sent_by_message: BTreeMap<&'static str, u64>,
-    /// Bytes received by message, those of names that are not known as `*other*`.
-    pub recv_by_message: BTreeMap<&'static str, u64>,
+    /// What was sent, by message; those of names that are not known as `*other*`.
+    pub sent_by_message: BTreeMap<&'static str, MessageTotals>,
+    /// What came, by message; those of names that are not known, and what was skipped, as `*other*`.
+    pub recv_by_message: BTreeMap<&'static str, MessageTotals>,
     /// How long the last answered ping took.
     pub ping: Option<Duration>,
     /// How long the quickest ping took.

@@ -1,6 +1,6 @@
 use core::time::Duration;
 
-use caesure_p2p::{ConnectionKind, Event, NetworkError, SavedFiles};
+use caesure_p2p::{ConnectionKind, Event, MessageTotals, NetworkError, SavedFiles};
 use caesure_wire::{Message, Version};
 
 use crate::support::{Bench, ip, network, quiet, version};
@@ -300,18 +300,20 @@ fn any_message_is_sent_as_it_stands() {
     let gone = bench.network.send_raw(caesure_p2p::PeerId(99), "ping", &[]);
     assert_eq!(gone, Err(NetworkError::NotConnected));
     let sent = &bench.network.peer(peer).unwrap().sent_by_message;
-    assert_eq!(sent["*other*"], 27);
+    assert_eq!(sent["*other*"].bytes, 27);
 }
 
 #[test]
 fn bytes_are_counted() {
     let mut bench = Bench::new(quiet());
     let peer = bench.guest(ip(1, 0, 0, 1));
-    bench.say(peer, &Message::Ping(Some(1)));
-    bench.heard(peer);
+    for nonce in [1, 2] {
+        bench.say(peer, &Message::Ping(Some(nonce)));
+        bench.heard(peer);
+    }
     let info = bench.network.peer(peer).unwrap();
-    assert_eq!(info.recv_by_message["ping"], 32);
-    assert_eq!(info.sent_by_message["pong"], 32);
+    assert_eq!(info.recv_by_message["ping"], MessageTotals { messages: 2, bytes: 64 });
+    assert_eq!(info.sent_by_message["pong"], MessageTotals { messages: 2, bytes: 64 });
     let totals = bench.network.totals();
     assert_eq!((totals.sent, totals.received), (info.bytes_sent, info.bytes_recv));
 }
