@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::mapping::{self, Mapped};
-use crate::record::HEAD_SIZE;
+use crate::record::{HEAD_SIZE, MAX_BLOCK_SIZE, PREFIX_SIZE};
 
 /// A mapped file's pages are given back in pieces of this many bytes, so that memory does not grow
 /// with the file.
-const RELEASE_SIZE: usize = 16 << 20;
+const RELEASE_SIZE: usize = 1 << 20;
 
 /// The length in bytes of Bitcoin Core's obfuscation key.
 pub(crate) const KEY_SIZE: usize = 8;
@@ -145,7 +145,9 @@ impl Window {
             return Ok(RecordBytes(Bytes::Owned(self.get(at, size)?.to_vec())));
         };
         if start / RELEASE_SIZE != (start + size) / RELEASE_SIZE {
-            mapping::release(map, start - start % RELEASE_SIZE, start)?;
+            // The last record but one may begin so far before the piece.
+            let from = start.saturating_sub(RELEASE_SIZE + PREFIX_SIZE + MAX_BLOCK_SIZE);
+            mapping::release(map, from, start)?;
         }
         Ok(RecordBytes(Bytes::Mapped { map: map.clone(), start, end: start + size }))
     }
