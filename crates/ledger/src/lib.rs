@@ -181,6 +181,8 @@ pub struct Ledger {
     checkpoint_len: u64,
     /// Counts checkpoints that were begun or given up, so that only the last one counts.
     checkpoint_turn: u64,
+    /// How many coins were spent since the log's pages were given back.
+    looked_at: u64,
     /// Set when a change failed half-way: nothing more is changed.
     is_broken: bool,
 }
@@ -257,6 +259,7 @@ impl Ledger {
             checkpoint_at: 0,
             checkpoint_len: 0,
             checkpoint_turn: 0,
+            looked_at: 0,
             is_broken: false,
         })
     }
@@ -316,7 +319,20 @@ impl Ledger {
         }
         let (entry, created) = appended?;
         let result = self.insert_coins(&entry, true, &created, &resolved.gone);
-        self.breaks(result)
+        self.breaks(result)?;
+        self.looked_at += resolved.gone.len() as u64;
+        self.release_log()
+    }
+
+    /// Gives the log's pages back each time that an eighth as many coins were spent as the table has:
+    /// those of old blocks add up otherwise, and to fault them in again costs little beside so many
+    /// look-ups.
+    fn release_log(&mut self) -> Result<(), Error> {
+        if self.looked_at <= self.shared.table.live() / 8 {
+            return Ok(());
+        }
+        self.looked_at = 0;
+        self.shared.log.release()
     }
 
     #[expect(clippy::type_complexity, reason = "a list of keys and places")]

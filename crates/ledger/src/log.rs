@@ -286,6 +286,12 @@ impl Log {
         Ok(&part[start..start + max])
     }
 
+    /// Lets go of the pages that were looked at so far.
+    pub(crate) fn release(&self) -> Result<(), Error> {
+        let mut mapped = self.parts.iter().filter_map(OnceLock::get);
+        mapped.try_for_each(Part::release).map_err(Error::io(&self.path))
+    }
+
     /// Asks for the first line of a coin.
     pub(crate) fn prefetch(&self, place: Place) {
         if let Ok([first, ..]) = self.bytes(place * 4, 1) {

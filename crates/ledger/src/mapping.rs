@@ -11,7 +11,7 @@ use std::slice;
 use std::sync::atomic::AtomicU64;
 
 use caesure_blockstore::MappingName;
-use memmap2::{Advice, Mmap, MmapMut, MmapOptions, MmapRaw};
+use memmap2::{Advice, Mmap, MmapMut, MmapOptions, MmapRaw, UncheckedAdvice};
 
 /// A long array of words, all zero at first, that many threads read and one writes.
 #[derive(Debug)]
@@ -57,6 +57,15 @@ impl Deref for Part {
 
     fn deref(&self) -> &[u8] {
         &self.map
+    }
+}
+
+impl Part {
+    /// Lets go of all pages that were looked at; the system's cache of the file keeps them.
+    pub(crate) fn release(&self) -> io::Result<()> {
+        // SAFETY: the map is shared and only read, so that a page that is looked at again comes back
+        // from the file as it was.
+        unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) }
     }
 }
 
