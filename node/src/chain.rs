@@ -34,8 +34,6 @@ use links::Links;
 
 /// What a block on its way takes besides its bytes, so that many small ones are bounded too.
 const BLOCK_OVERHEAD: usize = 1 << 10;
-/// The largest block, about.
-const BLOCK_BYTES: usize = 4 << 20;
 
 /// Where a block was read.
 #[derive(Clone, Debug, Default)]
@@ -201,7 +199,8 @@ impl Chain {
     ) -> Self {
         let &Settings { threads, mut memory, assumed_valid, .. } = settings;
         // More than this keeps no thread busier.
-        memory.in_flight = memory.in_flight.min((threads + 1) * BLOCK_BYTES);
+        memory.in_flight = memory.in_flight.min((threads + 2) << 20);
+        memory.coins = memory.coins.min((threads + 1) << 19);
         Self {
             checkpoint: Checkpointer::default(),
             pool: Pool::new(threads, &params, ScriptCache::new(memory.script_cache)),
