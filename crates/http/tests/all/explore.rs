@@ -70,6 +70,7 @@ impl Pages {
             [b"GET ", path, b" HTTP/1.1\r\nHost: localhost:1\r\nConnection: close\r\n\r\n"];
         let response = self.0.raw(&head.concat()).expect("an answer");
         let to = response.header("location").unwrap_or_default();
+        crate::access::check(&String::from_utf8_lossy(path), &response.body);
         (response.status, format!("{}{to}", response.body))
     }
 

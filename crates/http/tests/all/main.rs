@@ -2,6 +2,7 @@
 //! with the shipped rules, one after the other on the caller's thread.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail loudly")]
 
+mod access;
 mod bitcoind;
 mod client;
 mod envelopes;

@@ -67,7 +67,9 @@ fn ask(client: &Client, method: &str, path: &str, headers: &str, body: &str) -> 
     let request = format!(
         "{method} {path} HTTP/1.1\r\n{host}Connection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
     );
-    client.raw(request.as_bytes()).expect("an answer")
+    let response = client.raw(request.as_bytes()).expect("an answer");
+    crate::access::check(path, &response.body);
+    response
 }
 
 fn get(client: &Client, path: &str) -> Response {
