@@ -225,6 +225,7 @@ mod tests {
         };
         let old = made(&mut nonces, 0);
         let (last, over) = (LIFETIME, LIFETIME + Duration::from_secs(1));
+        assert!(!nonces.take(&old, 0, last), "counts begin with one");
         assert!(nonces.take(&old, 1, last));
         assert!(!nonces.take(&old, 2, over));
         for _ in 0..10_000 {
