@@ -282,10 +282,10 @@ fn a_session_takes_keys_and_refuses_lines_without_end() {
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     // Ctrl-D alone ends it: the connection is still open on this side.
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
-    let logged = world.type_in("save()\nlog(50, \"command save\").len()\n");
+    let logged = world.type_in("save()\nlog(50, \"command Save\").len()\n");
     assert!(logged.contains("'saving'"), "{logged}");
     // The log's own thread writes it in its time.
-    while !world.type_in("log(50, \"command save\").len()\n").contains(">>> 1\n") {
+    while !world.type_in("log(50, \"command Save\").len()\n").contains(">>> 1\n") {
         sleep(Duration::from_millis(20));
     }
 }
