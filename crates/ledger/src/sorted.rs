@@ -80,21 +80,27 @@ impl World {
         self.check_held()
     }
 
+    /// Asks for the lines of coins that are read soon after the one at `at` of a list.
+    fn prefetch_ahead(&self, at: usize, place: impl Fn(usize) -> Option<Place>) {
+        if let Some(place) = place(at + 32) {
+            self.shared.log.prefetch(place);
+        }
+        if let Some(place) = place(at + 16) {
+            self.shared.log.prefetch_rest(place);
+        }
+    }
+
     fn sort_in_memory(&self, mut visit: impl FnMut(&OutPoint, &Coin) -> bool) -> Result<(), Error> {
         let (mut places, mut sorted) = (Vec::new(), Vec::new());
         self.places(0, Place::MAX, &mut places)?;
         for (at, &place) in places.iter().enumerate() {
-            if let Some(&ahead) = places.get(at + 16) {
-                self.shared.log.prefetch(ahead);
-            }
+            self.prefetch_ahead(at, |at| places.get(at).copied());
             sorted.push((self.shared.log.coin(place)?.outpoint(), place));
         }
         drop(places);
         sorted.sort_unstable();
         for (at, &(outpoint, place)) in sorted.iter().enumerate() {
-            if let Some(&(_, ahead)) = sorted.get(at + 16) {
-                self.shared.log.prefetch(ahead);
-            }
+            self.prefetch_ahead(at, |at| sorted.get(at).map(|(_, place)| *place));
             if !visit(&outpoint, &self.shared.log.coin(place)?.coin()) {
                 break;
             }
@@ -119,9 +125,7 @@ impl World {
         for pass in 0..passes {
             self.places(end * pass / passes, end * (pass + 1) / passes, &mut places)?;
             for (at, &place) in places.iter().enumerate() {
-                if let Some(&ahead) = places.get(at + 16) {
-                    self.shared.log.prefetch(ahead);
-                }
+                self.prefetch_ahead(at, |at| places.get(at).copied());
                 let coin = self.shared.log.coin(place)?;
                 let prefix = u64::from(u16::from_be_bytes([coin.txid[0], coin.txid[1]]));
                 let part = usize::try_from((prefix * parts) >> 16).expect("there are few parts");
