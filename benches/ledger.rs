@@ -11,7 +11,7 @@ use std::fs;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use caesure_benches::driver::{Ages, Branch, Built, Driver, MADE, Rng, SPENT};
 use caesure_consensus::{HeaderTree, Network, Params};
@@ -169,39 +169,58 @@ fn look(name: &str, world: &World, branch: &Branch, reach: usize, count: usize) 
     }
 }
 
-/// A million look-ups by another thread while blocks connect: what each side loses.
-fn contend(ledger: &mut Ledger, driver: &mut Driver, branch: &mut Branch, count: usize) {
+/// Look-ups by another thread while blocks connect: what each side loses, with look-ups in this
+/// ledger, and with look-ups in another that shares nothing with it, which is what the machine takes.
+/// Look-ups, blocks, and both go by turns, many times, since the machine's pace changes by itself.
+fn contend(
+    ledger: &mut Ledger,
+    driver: &mut Driver,
+    (branch, apart): (&mut Branch, (&World, &Branch)),
+    rounds: usize,
+) {
     let mut rng = Rng(2);
-    let world = ledger.tip();
-    let outpoints: Vec<OutPoint> =
-        (0..10_000).map(|_| branch.outpoint(&mut rng, usize::MAX)).collect();
-    let look = |wanted: usize| {
-        (0..wanted.div_ceil(10_000)).map(|_| get_many(&world, &outpoints)).sum::<usize>()
-    };
-    let (look_alone, _, _) = time(|| look(count));
-    let mut alone = Vec::new();
-    let mut both = Vec::new();
-    let built: Vec<Built> = (0..80).map(|_| driver.block(branch)).collect();
-    let (first, second) = built.split_at(40);
-    first.iter().for_each(|built| alone.push(time(|| built.connect(ledger)).0));
-    let is_done = AtomicBool::new(false);
-    let look_both = std::thread::scope(|scope| {
-        let looker = scope.spawn(|| {
-            let mut walls = Vec::new();
-            while !is_done.load(Ordering::Relaxed) {
-                walls.push(time(|| look(10_000)).0);
-            }
-            median(walls)
-        });
-        second.iter().for_each(|built| both.push(time(|| built.connect(ledger)).0));
-        is_done.store(true, Ordering::Relaxed);
-        looker.join().expect("the look-ups end")
-    });
-    say("a look-up alone", 1e9 * look_alone / count as f64, "ns");
-    say("a look-up while blocks connect", 1e5 * look_both, "ns");
-    say("look-ups are slower by", 100.0 * (look_both * count as f64 / 1e4 / look_alone - 1.0), "%");
-    let (alone, both) = (median(alone), median(both));
-    say("blocks are slower by", 100.0 * (both / alone - 1.0), "%");
+    for name in ["this ledger", "another ledger"] {
+        let mut times: [Vec<f64>; 4] = Default::default();
+        for _ in 0..rounds {
+            let is_own = name == "this ledger";
+            let world = if is_own { ledger.tip() } else { apart.0.clone() };
+            let from = if is_own { &*branch } else { apart.1 };
+            let outpoints: Vec<OutPoint> =
+                (0..32 << 10).map(|_| from.outpoint(&mut rng, usize::MAX)).collect();
+            let built: Vec<Built> = (0..6).map(|_| driver.block(branch)).collect();
+            let mut blocks = |some: &[Built]| -> Vec<f64> {
+                some.iter().map(|built| time(|| built.connect(ledger)).0).collect()
+            };
+            let look = |is_done: &AtomicBool| {
+                let chunks = outpoints.chunks(1_024).cycle();
+                let chunks = chunks.take_while(|_| !is_done.load(Ordering::Relaxed)).take(1_000);
+                chunks.map(|some| time(|| get_many(&world, some)).0 / 1_024.0).collect::<Vec<_>>()
+            };
+            let is_done = AtomicBool::new(false);
+            let alone = std::thread::scope(|scope| {
+                let looker = scope.spawn(|| look(&is_done));
+                std::thread::sleep(Duration::from_millis(10));
+                is_done.store(true, Ordering::Relaxed);
+                looker.join().expect("the look-ups end")
+            });
+            let blocks_alone = blocks(&built[..3]);
+            is_done.store(false, Ordering::Relaxed);
+            let both = std::thread::scope(|scope| {
+                let looker = scope.spawn(|| look(&is_done));
+                let blocks_both = blocks(&built[3..]);
+                is_done.store(true, Ordering::Relaxed);
+                [looker.join().expect("the look-ups end"), blocks_both]
+            });
+            let [look_both, blocks_both] = both;
+            let new = [alone, look_both, blocks_alone, blocks_both];
+            times.iter_mut().zip(new).for_each(|(all, new)| all.extend(new));
+        }
+        let [alone, both, blocks_alone, blocks_both] = times.map(median);
+        let slower = |both: f64, alone: f64| 100.0 * (both / alone - 1.0);
+        say(&format!("look-up in {name}, alone"), 1e9 * alone, "ns");
+        say(&format!("look-ups in {name} are slower while blocks connect by"), slower(both, alone), "%");
+        say("and blocks beside them are slower by", slower(blocks_both, blocks_alone), "%");
+    }
 }
 
 /// Branches of empty blocks that become the tip: what the block takes that does it, the least of some
@@ -319,7 +338,12 @@ fn main() {
     drop(world);
 
     let mut branch = branches.pop().expect("there are nine");
-    contend(&mut ledger, &mut driver, &mut branch, count);
+    {
+        let bench = Bench::new();
+        let mut apart = bench.open();
+        let other = grow(&bench, &mut apart, &mut Driver::new(2), coins.max(20_000));
+        contend(&mut ledger, &mut driver, (&mut branch, (&apart.tip(), &other)), 60 / scale);
+    }
     iterate(&ledger, branch.coins);
     restart(&bench, ledger, &mut driver, &mut branch);
 }

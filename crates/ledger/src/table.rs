@@ -8,6 +8,7 @@
 //! thirds full at any size, at about twelve bytes a coin, and no insertion takes long.
 
 use std::fs::File;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
@@ -161,21 +162,43 @@ fn peek_bucket(bucket: &Bucket, key: Key) -> Option<Slot> {
     taken.find(|&word| Slot::is_of(word, key.tag())).map(Slot::of)
 }
 
-#[derive(Debug)]
-struct Group {
+#[derive(Clone, Copy)]
+struct Group<'a> {
+    header: &'a Header,
+    live: &'a AtomicU32,
+    words: &'a [AtomicU64],
+}
+
+/// What readers look at in a group, which hardly ever changes: what each insertion changes does not lie
+/// beside it, or each would take the cache line away from all readers.
+#[derive(Debug, Default)]
+struct Header {
     /// Odd while slots move; what a reader did not find then, it looks for again.
     version: AtomicU32,
-    live: AtomicU32,
     /// The first part that the group has, and how many splits made it.
     first: AtomicU32,
     splits: AtomicU32,
 }
 
+impl Deref for Group<'_> {
+    type Target = Header;
+
+    fn deref(&self) -> &Header {
+        self.header
+    }
+}
+
 #[derive(Debug)]
 struct Segment {
     words: Words,
-    groups: Box<[Group]>,
+    headers: Box<[Header]>,
+    live: Box<[AtomicU32]>,
 }
+
+/// A counter in cache lines of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Apart(AtomicU64);
 
 /// Where groups lie that were not yet looked at.
 #[derive(Debug)]
@@ -211,7 +234,7 @@ pub(crate) struct Table {
     level: AtomicU32,
     segments: Box<[OnceLock<Segment>]>,
     count: AtomicU32,
-    live: AtomicU64,
+    live: Apart,
     source: Option<Source>,
     loading: Mutex<()>,
     /// How many bytes may be memory of the system's; what is beyond them is a file in the folder.
@@ -227,7 +250,7 @@ impl Table {
             level: AtomicU32::new(0),
             segments: (0..segments).map(|_| OnceLock::new()).collect(),
             count: AtomicU32::new(0),
-            live: AtomicU64::new(0),
+            live: Apart(AtomicU64::new(0)),
             source,
             loading: Mutex::new(()),
             memory,
@@ -246,7 +269,7 @@ impl Table {
         for group in saved {
             let first = usize::try_from(group.first).unwrap_or(usize::MAX);
             table.add_group(first, group.splits, None)?;
-            table.live.fetch_add(group.live.into(), Relaxed);
+            *table.live.0.get_mut() += u64::from(group.live);
         }
         table.settle_splits();
         Ok(table)
@@ -254,7 +277,7 @@ impl Table {
 
     /// How many coins of all worlds the table has, about.
     pub(crate) fn live(&self) -> u64 {
-        self.live.load(Relaxed)
+        self.live.0.load(Relaxed)
     }
 
     /// How many groups there are.
@@ -290,7 +313,7 @@ impl Table {
     /// Appends a group that takes over a part of the directory.
     fn add_group(&self, first: usize, splits: u32, version: Option<u32>) -> Result<usize, Error> {
         let number = self.groups();
-        let group = self.segment(number)?.0;
+        let group = self.segment(number)?;
         group.first.store(u32::try_from(first).unwrap_or(u32::MAX), Relaxed);
         group.splits.store(splits, Relaxed);
         group.version.store(version.unwrap_or(NOT_LOADED), Release);
@@ -307,7 +330,7 @@ impl Table {
     /// has taken over.
     fn settle_splits(&self) {
         for number in 0..self.groups() {
-            let Ok((group, _)) = self.segment(number) else { continue };
+            let Ok(group) = self.segment(number) else { continue };
             let first = usize::try_from(group.first.load(Relaxed)).unwrap_or(usize::MAX);
             let own = |entry: &&AtomicU32| entry.load(Relaxed) as usize == number;
             let (entries, shift) = self.directory();
@@ -318,7 +341,7 @@ impl Table {
 
     /// The segment's part that holds a group, made if there is none.
     #[inline]
-    fn segment(&self, number: usize) -> Result<(&Group, &[AtomicU64]), Error> {
+    fn segment(&self, number: usize) -> Result<Group<'_>, Error> {
         let segment = self.segments.get(number / SEGMENT_GROUPS).and_then(OnceLock::get);
         let segment = match segment {
             Some(segment) => segment,
@@ -326,7 +349,7 @@ impl Table {
         };
         let at = number % SEGMENT_GROUPS;
         let words = &segment.words.as_slice()[at * GROUP_SLOTS..(at + 1) * GROUP_SLOTS];
-        Ok((&segment.groups[at], words))
+        Ok(Group { header: &segment.headers[at], live: &segment.live[at], words })
     }
 
     #[cold]
@@ -351,27 +374,23 @@ impl Table {
                 Words::of_file(&file, len)
             })
         };
-        let group = |_| Group {
-            version: AtomicU32::new(0),
-            live: AtomicU32::new(0),
-            first: AtomicU32::new(0),
-            splits: AtomicU32::new(0),
-        };
-        let groups = (0..SEGMENT_GROUPS).map(group).collect();
-        Ok(Segment { words: words.map_err(Error::io(&self.folder))?, groups })
+        let words = words.map_err(Error::io(&self.folder))?;
+        let headers = (0..SEGMENT_GROUPS).map(|_| Header::default()).collect();
+        let live = (0..SEGMENT_GROUPS).map(|_| AtomicU32::new(0)).collect();
+        Ok(Segment { words, headers, live })
     }
 
     /// A group, taken from the checkpoint if that is where it still lies.
-    fn group(&self, number: usize) -> Result<(&Group, &[AtomicU64]), Error> {
-        let (group, words) = self.segment(number)?;
+    fn group(&self, number: usize) -> Result<Group<'_>, Error> {
+        let group = self.segment(number)?;
         if group.version.load(Acquire) == NOT_LOADED {
-            self.load(number, group, words)?;
+            self.load(number, group)?;
         }
-        Ok((group, words))
+        Ok(group)
     }
 
     #[cold]
-    fn load(&self, number: usize, group: &Group, words: &[AtomicU64]) -> Result<(), Error> {
+    fn load(&self, number: usize, group: Group<'_>) -> Result<(), Error> {
         let _one_at_a_time = self.loading.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if group.version.load(Acquire) != NOT_LOADED {
             return Ok(());
@@ -388,7 +407,7 @@ impl Table {
         let splits = group.splits.load(Relaxed);
         let prefix = (first & ((1 << SPLITS) - 1)) >> (SPLITS - splits);
         let mut live = 0;
-        for (word, bytes) in words.iter().zip(bytes.as_chunks().0) {
+        for (word, bytes) in group.words.iter().zip(bytes.as_chunks().0) {
             let value = u64::from_le_bytes(*bytes);
             // Slots that a split has taken away since are left out.
             let is_own = splits == 0 || value >> (64 - splits) == prefix;
@@ -412,8 +431,7 @@ impl Table {
     /// The key's buckets, wherever its group lies.
     #[inline]
     fn bucket_pair(&self, key: Key) -> Option<[&Bucket; 2]> {
-        let (_, words) = self.segment(self.number(key)).ok()?;
-        let (buckets, _) = words.as_chunks();
+        let (buckets, _) = self.segment(self.number(key)).ok()?.words.as_chunks();
         Some(key.buckets().map(|bucket| &buckets[bucket]))
     }
 
@@ -452,14 +470,14 @@ impl Table {
     ) -> Result<Option<T>, Error> {
         'again: loop {
             let number = self.number(key);
-            let (group, words) = self.group(number)?;
+            let group = self.group(number)?;
             let version = group.version.load(Acquire);
             if version & 1 == 1 {
                 std::hint::spin_loop();
                 continue;
             }
             for bucket in key.buckets() {
-                for slot in &words[bucket * WAYS..(bucket + 1) * WAYS] {
+                for slot in &group.words[bucket * WAYS..(bucket + 1) * WAYS] {
                     let word = slot.load(Acquire);
                     if !Slot::is_of(word, key.tag()) {
                         continue;
@@ -480,9 +498,9 @@ impl Table {
         }
     }
 
-    fn position(&self, key: Key, slot: Slot) -> Result<Option<(&Group, &AtomicU64)>, Error> {
-        let (group, words) = self.group(self.number(key))?;
-        let (word, buckets) = (slot.word(key.tag()), words.as_chunks::<WAYS>().0);
+    fn position(&self, key: Key, slot: Slot) -> Result<Option<(Group<'_>, &AtomicU64)>, Error> {
+        let group = self.group(self.number(key))?;
+        let (word, buckets) = (slot.word(key.tag()), group.words.as_chunks::<WAYS>().0);
         let slots = key.buckets().into_iter().flat_map(|bucket| &buckets[bucket]);
         let mut slots = slots.filter(|slot| slot.load(Relaxed) == word);
         Ok(slots.next().map(|slot| (group, slot)))
@@ -503,7 +521,7 @@ impl Table {
         if let Some((group, slot)) = position {
             slot.store(0, Release);
             group.live.store(group.live.load(Relaxed) - 1, Relaxed);
-            self.live.fetch_sub(1, Relaxed);
+            self.live.0.store(self.live() - 1, Relaxed);
         }
         Ok(position.is_some())
     }
@@ -517,8 +535,8 @@ impl Table {
         place: Place,
         mut is_same: impl FnMut(Slot) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
-        let (group, words) = self.group(self.number(key))?;
-        let slots = &words[key.buckets()[0] * WAYS..][..WAYS];
+        let group = self.group(self.number(key))?;
+        let slots = &group.words[key.buckets()[0] * WAYS..][..WAYS];
         let mut free = None;
         for slot in slots {
             let word = slot.load(Relaxed);
@@ -537,11 +555,11 @@ impl Table {
         }
     }
 
-    fn fill(&self, group: &Group, at: &AtomicU64, key: Key, slot: Slot) {
+    fn fill(&self, group: Group<'_>, at: &AtomicU64, key: Key, slot: Slot) {
         assert!(slot.0 & PLACE != 0 && slot.0 & BY_BLOCK == 0, "the log ends at one tebibyte");
         at.store(slot.word(key.tag()), Release);
         group.live.store(group.live.load(Relaxed) + 1, Relaxed);
-        self.live.fetch_add(1, Relaxed);
+        self.live.0.store(self.live() + 1, Relaxed);
     }
 
     /// Puts a coin in that has a place, if it is not there. Gives false if `is_same` says of
@@ -553,11 +571,11 @@ impl Table {
         mut is_same: impl FnMut(Slot) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
         loop {
-            let (group, words) = self.group(self.number(key))?;
+            let group = self.group(self.number(key))?;
             // In the first bucket if that has room, so that most coins are found at the first look.
             let mut free = None;
             for bucket in key.buckets() {
-                let slots = words.iter().enumerate().skip(bucket * WAYS).take(WAYS);
+                let slots = group.words.iter().enumerate().skip(bucket * WAYS).take(WAYS);
                 for (at, word) in slots.map(|(at, slot)| (at, slot.load(Relaxed))) {
                     if word == 0 {
                         free = free.or(Some(at));
@@ -569,28 +587,28 @@ impl Table {
                 }
             }
             if group.live.load(Relaxed) < GROUP_FULL
-                && let Some(at) = free.or_else(|| make_room(group, words, key.buckets()[0]))
+                && let Some(at) = free.or_else(|| make_room(group, key.buckets()[0]))
             {
-                self.fill(group, &words[at], key, coin);
+                self.fill(group, &group.words[at], key, coin);
                 return Ok(true);
             }
-            self.split(group, words)?;
+            self.split(group)?;
         }
     }
 
     /// Moves the upper half of a group's keys to a new group.
-    fn split(&self, group: &Group, words: &[AtomicU64]) -> Result<(), Error> {
+    fn split(&self, group: Group<'_>) -> Result<(), Error> {
         let splits = group.splits.load(Relaxed);
         if splits == SPLITS {
             return Err(Error::TableFull);
         }
-        let (new_group, new_words) = self.segment(self.groups())?;
+        let new_group = self.segment(self.groups())?;
         let bit = 1 << (63 - splits);
         self.deepen(splits + 1);
         group.version.fetch_add(1, Relaxed);
         fence(Release);
         let mut moved = 0;
-        for (from, to) in words.iter().zip(new_words) {
+        for (from, to) in group.words.iter().zip(new_group.words) {
             let word = from.load(Relaxed);
             if word & bit != 0 {
                 to.store(word, Relaxed);
@@ -601,7 +619,7 @@ impl Table {
         new_group.live.store(moved, Relaxed);
         self.add_group(first, splits + 1, Some(0))?;
         group.splits.store(splits + 1, Relaxed);
-        for slot in words {
+        for slot in group.words {
             if slot.load(Relaxed) & bit != 0 {
                 slot.store(0, Release);
             }
@@ -618,7 +636,7 @@ impl Table {
         to: &mut [u64],
         place: impl Fn(Slot) -> Result<Place, Error>,
     ) -> Result<(u32, u32), Error> {
-        let (group, words) = self.group(number)?;
+        let group = self.group(number)?;
         loop {
             let version = group.version.load(Acquire);
             if version & 1 == 1 {
@@ -629,7 +647,7 @@ impl Table {
                 to.fill(0);
                 return Ok((group.first.load(Relaxed), group.splits.load(Relaxed)));
             }
-            for (to, slot) in to.iter_mut().zip(words) {
+            for (to, slot) in to.iter_mut().zip(group.words) {
                 *to = slot.load(Acquire);
                 while Slot::of(*to).spender().is_some() {
                     // As in `find`: what was read counts only if the slot is the same afterwards.
@@ -681,8 +699,8 @@ pub(crate) fn group_bytes(words: &[u64], bytes: &mut [u8]) -> u32 {
 }
 
 /// Frees a slot of a full bucket: a coin goes to its other bucket, where one may have to go first.
-fn make_room(group: &Group, words: &[AtomicU64], bucket: usize) -> Option<usize> {
-    let mut path: Vec<usize> = Vec::new();
+fn make_room(group: Group<'_>, bucket: usize) -> Option<usize> {
+    let (words, mut path) = (group.words, Vec::<usize>::new());
     let (mut at, mut random) = (bucket, bucket as u64 | 1);
     for _ in 0..STEPS_MAX {
         let slots = at * WAYS..(at + 1) * WAYS;
