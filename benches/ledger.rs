@@ -9,13 +9,14 @@
 
 use std::fs;
 use std::hint::black_box;
+use std::io::BufWriter;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use caesure_benches::driver::{Ages, Branch, Built, Driver, MADE, Rng, SPENT};
 use caesure_consensus::{HeaderTree, Network, Params};
-use caesure_ledger::{BlockInfo, Ledger, Options, World, genesis_info};
+use caesure_ledger::{BlockInfo, Ledger, Options, World, genesis_info, snapshot};
 use caesure_wire::OutPoint;
 use cpu_time::ProcessTime;
 
@@ -161,11 +162,15 @@ fn look(name: &str, world: &World, branch: &Branch, reach: usize, count: usize) 
     let outpoints: Vec<OutPoint> = (0..count).map(|_| branch.outpoint(&mut rng, reach)).collect();
     let get = |outpoint: &OutPoint| world.get(outpoint).expect("the world is held").is_some();
     let single = || outpoints.iter().filter(|outpoint| get(outpoint)).count();
-    let batched = || outpoints.chunks(1_024).map(|chunk| get_many(world, chunk)).sum();
+    let batched = || outpoints.chunks(1_024).map(|chunk| get_many(world, chunk)).sum::<usize>();
     assert_eq!(single(), count, "{name}: the ledger lost a coin");
-    for (way, (_, cpu, found)) in [("single", time(single)), ("batched", time(batched))] {
-        assert_eq!(found, count, "{name}: the ledger lost a coin");
-        say(&format!("look-up, {name}, {way}"), 1e9 * cpu / count as f64, "ns");
+    // A few are looked at again and again, or there were nothing to measure.
+    let times = 1 + 100_000 / count;
+    let single = time(|| (0..times).map(|_| single()).sum::<usize>());
+    let batched = time(|| (0..times).map(|_| batched()).sum());
+    for (way, (_, cpu, found)) in [("single", single), ("batched", batched)] {
+        assert_eq!(found, times * count, "{name}: the ledger lost a coin");
+        say(&format!("look-up, {name}, {way}"), 1e9 * cpu / found as f64, "ns");
     }
 }
 
@@ -218,7 +223,11 @@ fn contend(
         let [alone, both, blocks_alone, blocks_both] = times.map(median);
         let slower = |both: f64, alone: f64| 100.0 * (both / alone - 1.0);
         say(&format!("look-up in {name}, alone"), 1e9 * alone, "ns");
-        say(&format!("look-ups in {name} are slower while blocks connect by"), slower(both, alone), "%");
+        say(
+            &format!("look-ups in {name} are slower while blocks connect by"),
+            slower(both, alone),
+            "%",
+        );
         say("and blocks beside them are slower by", slower(blocks_both, blocks_alone), "%");
     }
 }
@@ -246,18 +255,57 @@ fn switch(ledger: &mut Ledger, driver: &mut Driver) {
     }
 }
 
-/// All coins of the tip's world.
-fn iterate(ledger: &Ledger, expected: u32) {
-    let world = ledger.tip();
+/// All coins of the tip's world: looked at, hashed, and written as a snapshot, the latter two while a
+/// block is connected now and then.
+fn iterate(ledger: &mut Ledger, driver: &mut Driver, branch: &mut Branch) {
+    let (world, count) = (ledger.tip(), branch.coins);
     let mut coins = 0_u32;
     let (wall, cpu, ()) = time(|| world.for_each(|_, _| coins += 1).expect("the tip is held"));
-    assert_eq!(coins, expected, "the ledger lost coins");
+    assert_eq!(coins, count, "the ledger lost coins");
     say("all coins in key order: wall", f64::from(coins) / wall / 1e6, "million a second");
     say("all coins in key order: cpu", 1e9 * cpu / f64::from(coins), "ns a coin");
+    let hash = || world.hash_serialized_3().map(drop);
+    let snapshot = || {
+        let file = BufWriter::new(tempfile::tempfile().expect("room for a file"));
+        let mut writer = snapshot::Writer::new(file, [0; 4], world.info().hash).expect("room");
+        world.for_each(|outpoint, coin| writer.push(outpoint, coin).expect("in order"))?;
+        assert_eq!(writer.finish().expect("room").0, u64::from(count), "a snapshot of all coins");
+        Ok(())
+    };
+    // The world is held for 288 blocks.
+    let pause = Duration::from_secs_f64(wall / 60.0);
+    both(ledger, driver, branch, pause, ("hash_serialized_3", hash));
+    both(ledger, driver, branch, pause, ("snapshot", snapshot));
     if coins < 6_000_000 {
         let (wall, _, _) = time(|| world.summary().expect("the tip is held"));
         say("both hashes of the set: wall", f64::from(coins) / wall / 1e6, "million a second");
     }
+}
+
+/// Does something on one thread, and connects blocks on the other with pauses.
+fn both(
+    ledger: &mut Ledger,
+    driver: &mut Driver,
+    branch: &mut Branch,
+    pause: Duration,
+    (name, work): (&str, impl FnOnce() -> Result<(), caesure_ledger::Error> + Send),
+) {
+    let (before, coins, mut most, mut blocks) = (resident().0, branch.coins, 0.0_f64, Vec::new());
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| time(work));
+        while !worker.is_finished() {
+            let built = driver.block(branch);
+            blocks.push(time(|| built.connect(ledger)).0);
+            most = most.max(resident().0 - before);
+            std::thread::sleep(pause);
+        }
+        let (wall, _, result) = worker.join().expect("it ends");
+        result.expect("the world is held");
+        say(&format!("{name}: wall"), f64::from(coins) / wall / 1e6, "million a second");
+    });
+    say(&format!("{name}: blocks connected meanwhile"), blocks.len() as f64, "");
+    say(&format!("{name}: such a block, median"), 1e3 * median(blocks), "ms");
+    say(&format!("{name}: anonymous memory, at most"), most / 1e6, "MB");
 }
 
 /// What a start takes, after a clean stop and after a crash.
@@ -344,6 +392,6 @@ fn main() {
         let other = grow(&bench, &mut apart, &mut Driver::new(2), coins.max(20_000));
         contend(&mut ledger, &mut driver, (&mut branch, (&apart.tip(), &other)), 60 / scale);
     }
-    iterate(&ledger, branch.coins);
+    iterate(&mut ledger, &mut driver, &mut branch);
     restart(&bench, ledger, &mut driver, &mut branch);
 }

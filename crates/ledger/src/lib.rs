@@ -71,7 +71,6 @@ use std::sync::atomic::Ordering::Release;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
-use arc_swap::ArcSwap;
 use caesure_consensus::{Coin, HeaderTree, Params, Work, subsidy};
 use caesure_wire::{Block, BlockHash, OutPoint, Txid};
 
@@ -88,7 +87,7 @@ pub use worlds::{WorldSize, Worlds};
 use delta::Delta;
 use disk::Disk;
 use log::{Kind, Log, NO_RECORD, new_record};
-use shared::{Extras, Shared};
+use shared::{Beside, Extras, Shared};
 use spends::Spends;
 use table::{Key, Place, Slot, Source, Table};
 use window::{Entry, MAX_WINDOW, Window};
@@ -241,7 +240,7 @@ impl Ledger {
             table: Table::new(options.memory, folder.clone(), source)?,
             spends: Spends::new(),
             spent_lists: (0..=MAX_WINDOW).map(|_| AtomicU64::new(0)).collect(),
-            extras: ArcSwap::from_pointee(Extras::default()),
+            extras: Beside::default(),
             window: RwLock::new(Window::new(root)),
             verified_fees: AtomicI64::new(0),
             dropped: Mutex::new(None),
@@ -377,7 +376,7 @@ impl Ledger {
                     places.push(place);
                 }
             }
-            shared.extras.store(Arc::new(extras));
+            shared.extras.store(extras);
         }
         Ok(())
     }

@@ -237,10 +237,12 @@ impl Log {
         std::array::from_fn(|at| if at < 8 { a[at] } else { b[at - 8] })
     }
 
+    #[inline]
     pub(crate) fn key(&self, outpoint: &OutPoint) -> Key {
         self.hasher.key(outpoint)
     }
 
+    #[cold]
     pub(crate) fn damaged(&self, offset: u64) -> Error {
         Error::Damaged { path: self.path.clone(), offset }
     }
@@ -268,6 +270,7 @@ impl Log {
     }
 
     /// Bytes from `at` on, `max` of them or up to the end.
+    #[inline]
     fn bytes(&self, at: u64, max: usize) -> Result<&[u8], Error> {
         let left = self.len().checked_sub(at).ok_or_else(|| self.damaged(at))?;
         let max = usize::try_from(left).unwrap_or(usize::MAX).min(max);
@@ -275,15 +278,18 @@ impl Log {
         let place = self.parts.get(index).ok_or_else(|| self.damaged(at))?;
         let part = match place.get() {
             Some(part) => part,
-            None => {
-                let len = usize::try_from(PART).unwrap_or(usize::MAX) + OVERLAP;
-                let part = map_part(&self.file, &self.path, at / PART * PART, len);
-                let part = part.map_err(Error::io(&self.path))?;
-                place.get_or_init(|| part)
-            }
+            None => self.map(place, at)?,
         };
         let start = usize::try_from(at % PART).expect("a part is 256 MiB");
         Ok(&part[start..start + max])
+    }
+
+    #[cold]
+    fn map<'a>(&self, place: &'a OnceLock<Part>, at: u64) -> Result<&'a Part, Error> {
+        let len = usize::try_from(PART).unwrap_or(usize::MAX) + OVERLAP;
+        let part = map_part(&self.file, &self.path, at / PART * PART, len);
+        let part = part.map_err(Error::io(&self.path))?;
+        Ok(place.get_or_init(|| part))
     }
 
     /// Lets go of the pages that were looked at so far.
@@ -310,13 +316,18 @@ impl Log {
     }
 
     /// Reads a coin; an error if it is damaged.
+    #[inline(always)]
     pub(crate) fn coin(&self, place: Place) -> Result<CoinView<'_>, Error> {
         let at = place * 4;
         // The head lies before the coin, at most a record's length away, and mostly very near.
         for before in [1 << 10, RECORD_MAX] {
             let start = at.saturating_sub(before as u64);
             let offset = usize::try_from(at - start).unwrap_or(before);
-            if let Some(coin) = read_coin(self.bytes(start, offset + COIN_MAX)?, offset) {
+            let bytes = self.bytes(start, offset + COIN_MAX)?;
+            // Lines that may be needed next, before the first one says so.
+            let near = [offset.saturating_sub(HEAD), offset + HEAD];
+            near.iter().filter_map(|&at| bytes.get(at)).for_each(prefetch);
+            if let Some(coin) = read_coin(bytes, offset) {
                 return Ok(coin);
             }
         }

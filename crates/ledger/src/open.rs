@@ -164,7 +164,7 @@ impl Ledger {
         for &(key, place) in &trailer.extras {
             extras.entry(key).or_default().push(place);
         }
-        shared.extras.store(Arc::new(extras));
+        shared.extras.store(extras);
         // By record, so that a parent comes before its children.
         let mut by_sequence = Vec::new();
         for &(at, sequence) in &trailer.window {

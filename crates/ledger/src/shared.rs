@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use caesure_wire::OutPoint;
 use smallvec::SmallVec;
 
@@ -16,6 +16,32 @@ use crate::{BATCH, Error, Map};
 
 /// Further coins of one outpoint, which several blocks of the window have made: by its key.
 pub(crate) type Extras = Map<u64, SmallVec<[Place; 1]>>;
+
+/// Where they lie, beside the table. Coins go from here into the table and never back.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    extras: ArcSwap<Extras>,
+    /// Said after the coins of an uncommitted block came, and after the last one went into the table.
+    has_any: AtomicBool,
+}
+
+impl Beside {
+    pub(crate) fn load(&self) -> Guard<Arc<Extras>> {
+        self.extras.load()
+    }
+
+    /// What there is, if anything: most of the time nothing, which costs a reader next to nothing.
+    #[inline]
+    fn load_any(&self) -> Option<Guard<Arc<Extras>>> {
+        self.has_any.load(Acquire).then(|| self.load())
+    }
+
+    pub(crate) fn store(&self, extras: Extras) {
+        let has_any = !extras.is_empty();
+        self.extras.store(Arc::new(extras));
+        self.has_any.store(has_any, Release);
+    }
+}
 
 /// What the writer and all readers share.
 ///
@@ -30,7 +56,7 @@ pub(crate) struct Shared {
     pub(crate) spends: Spends,
     /// Where in the log stands what a block of the window has spent, by its number.
     pub(crate) spent_lists: Box<[AtomicU64]>,
-    pub(crate) extras: ArcSwap<Extras>,
+    pub(crate) extras: Beside,
     /// Coins whose place is below, in bytes, are of the root and all who stand on it.
     pub(crate) floor: AtomicU64,
     pub(crate) window: RwLock<Window>,
@@ -87,56 +113,65 @@ impl Shared {
     }
 
     /// Finds a coin in a block's world. The caller looks at whether that is still held afterwards.
+    #[inline]
     pub(crate) fn look(
         &self,
         entry: &Entry,
         key: Key,
         outpoint: &OutPoint,
     ) -> Result<Option<Found<'_>>, Error> {
-        loop {
-            if let Some(found) = self.look_beside(entry, key, outpoint, &self.extras.load())? {
-                return Ok(found);
-            }
-        }
+        let mut found = None;
+        while !self.look_beside(
+            entry,
+            key,
+            outpoint,
+            self.extras.load_any().as_deref(),
+            &mut found,
+        )? {}
+        Ok(found)
     }
 
-    /// Looks with what lay beside the table at some time since the block was committed; none if that
-    /// has changed since and may matter. Coins go from there into the table and never back.
-    fn look_beside(
-        &self,
+    /// Looks with what lay beside the table at some time since the block was committed; false if that
+    /// has changed since and may matter.
+    #[inline(always)]
+    fn look_beside<'a>(
+        &'a self,
         entry: &Entry,
         key: Key,
         outpoint: &OutPoint,
-        extras: &Arc<Extras>,
-    ) -> Result<Option<Option<Found<'_>>>, Error> {
+        extras: Option<&Arc<Extras>>,
+        found: &mut Option<Found<'a>>,
+    ) -> Result<bool, Error> {
         let is_it =
             |view: &CoinView<'_>| *view.txid == outpoint.txid.0 && view.vout == outpoint.vout;
-        let found = self.table.find(key, |slot: Slot| {
+        let is_in_table = self.table.find(key, |slot: Slot| {
             let place = self.place(slot)?;
             let view = self.log.coin(place)?;
             if !is_it(&view) {
                 // Bits of two keys may be alike; but a coin that does not belong here at all was
                 // not the one that was written.
                 let is_alike = self.log.key(&view.outpoint()).is_alike(key);
-                return if is_alike { Ok(None) } else { Err(self.log.damaged(place * 4)) };
+                return if is_alike { Ok(false) } else { Err(self.log.damaged(place * 4)) };
             }
-            let is_there = self.is_in(entry, place, &view, slot);
-            Ok(is_there.then_some(Found { view, key, place }))
+            *found = Some(Found { view, key, place });
+            Ok(self.is_in(entry, place, &view, slot))
         })?;
-        if found.is_some() || extras.is_empty() {
-            return Ok(Some(found));
+        if is_in_table {
+            return Ok(true);
         }
-        let mut found = None;
+        *found = None;
+        let Some(extras) = extras else { return Ok(true) };
         for &place in extras.get(&key.0).into_iter().flatten() {
             let view = self.log.coin(place)?;
             if is_it(&view) && self.is_in(entry, place, &view, Slot::at(place, true)) {
-                found = Some(Found { view, key, place });
+                *found = Some(Found { view, key, place });
             }
         }
-        Ok(Arc::ptr_eq(extras, &self.extras.load()).then_some(found))
+        Ok(Arc::ptr_eq(extras, &self.extras.load()))
     }
 
     /// Whether a coin of the table is in a block's world.
+    #[inline]
     fn is_in(&self, entry: &Entry, place: Place, view: &CoinView<'_>, slot: Slot) -> bool {
         // In this order: what is no more on the branch is below the floor.
         let is_made = entry.is_on(view.number) || place * 4 < self.floor.load(Acquire);
@@ -148,6 +183,7 @@ impl Shared {
     }
 
     /// The place of the coin in a slot.
+    #[inline]
     pub(crate) fn place(&self, slot: Slot) -> Result<Place, Error> {
         let Some((number, index)) = slot.spender() else { return Ok(slot.place().unwrap_or(0)) };
         self.log.spent_place(self.spent_lists[usize::from(number)].load(Acquire), index)
@@ -171,12 +207,13 @@ impl Shared {
             return Ok(());
         }
         spends.insert(place, number);
-        let other = self.table.find(key, |slot| {
-            let is_it = slot.spender().is_some() && self.place(slot)? == place;
-            Ok(is_it.then_some(slot))
+        let mut other = None;
+        let is_spent = self.table.find(key, |slot| {
+            other = slot.spender().map(|(number, _)| (slot, number));
+            Ok(other.is_some() && self.place(slot)? == place)
         })?;
-        if let Some((slot, (other, _))) = other.and_then(|slot| Some((slot, slot.spender()?))) {
-            spends.insert(place, other);
+        if let Some((slot, number)) = other.filter(|_| is_spent) {
+            spends.insert(place, number);
             self.table.replace(key, slot, Slot::at(place, true))?;
         }
         Ok(())
@@ -228,7 +265,7 @@ impl Shared {
         keys: &[Key],
         mut visit: impl FnMut(usize, Option<Found<'a>>),
     ) -> Result<(), Error> {
-        let mut extras = self.extras.load();
+        let mut extras = self.extras.load_any();
         let mut slots = SmallVec::<[Slot; BATCH]>::new();
         for (batch, (keys, outpoints)) in
             keys.chunks(BATCH).zip(outpoints.chunks(BATCH)).enumerate()
@@ -247,12 +284,10 @@ impl Shared {
             places().for_each(|place| self.log.prefetch(place));
             places().for_each(|place| self.log.prefetch_rest(place));
             for (at, (&key, outpoint)) in keys.iter().zip(outpoints).enumerate() {
-                let found = loop {
-                    match self.look_beside(entry, key, outpoint, &extras)? {
-                        Some(found) => break found,
-                        None => extras = self.extras.load(),
-                    }
-                };
+                let mut found = None;
+                while !self.look_beside(entry, key, outpoint, extras.as_deref(), &mut found)? {
+                    extras = self.extras.load_any();
+                }
                 visit(batch * BATCH + at, found);
             }
         }
@@ -260,6 +295,7 @@ impl Shared {
     }
 }
 
+#[cold]
 pub(crate) fn not_held(hash: &caesure_wire::BlockHash, window: &Window) -> Error {
     let root = window.root.info;
     Error::NotHeld { hash: *hash, root: root.hash, height: root.height }

@@ -53,7 +53,7 @@ impl World {
         let shared = &self.shared;
         places.clear();
         // Those beside the table first: they can go into it meanwhile, but not out of it.
-        let extras = shared.extras.load_full();
+        let extras = shared.extras.load();
         for &place in extras.values().flatten().filter(|place| (from..to).contains(*place)) {
             if shared.is_place_in(&self.entry, place)? {
                 places.push(place);
@@ -148,8 +148,8 @@ fn write(file: &mut BufWriter<File>, coin: &CoinView<'_>) -> std::io::Result<()>
     file.write_all(&coin.outpoint().to_bytes())?;
     file.write_all(&coin.code.to_le_bytes())?;
     file.write_all(&coin.value.to_le_bytes())?;
-    file.write_all(&u32::try_from(coin.script.len()).unwrap_or(u32::MAX).to_le_bytes())?;
-    file.write_all(coin.script)
+    file.write_all(&u32::try_from(coin.script().len()).unwrap_or(u32::MAX).to_le_bytes())?;
+    file.write_all(coin.script())
 }
 
 /// Reads a part back and sorts it.

@@ -26,7 +26,7 @@ pub(crate) const GROUP_SLOTS: usize = WAYS * BUCKETS;
 /// How many bytes it has.
 pub(crate) const GROUP_BYTES: usize = GROUP_SLOTS * 8;
 /// A group with so many coins is split.
-const GROUP_FULL: u32 = 7_740;
+const GROUP_FULL: u32 = 8_115;
 /// How many groups are mapped at once: 32 MiB.
 const SEGMENT_GROUPS: usize = 512;
 const SEGMENT_BYTES: u64 = (SEGMENT_GROUPS * GROUP_BYTES) as u64;
@@ -150,16 +150,29 @@ impl Slot {
     }
 
     const fn is_of(word: u64, tag: u64) -> bool {
-        word >> TAG_SHIFT == tag && word != 0
+        (word >> TAG_SHIFT == tag) & (word != 0)
     }
 }
 
 /// The slots of a cache line.
 type Bucket = [AtomicU64; WAYS];
 
+/// The words of a bucket's slots that may be the key's, each with its slot. All are compared before the
+/// first is looked at: which one it is cannot be foretold, and a wrong guess costs more.
+#[inline]
+fn matches(bucket: &Bucket, key: Key) -> impl Iterator<Item = (&AtomicU64, u64)> {
+    let words = bucket.each_ref().map(|slot| slot.load(Acquire));
+    let bit = |at: usize| u32::from(Slot::is_of(words[at], key.tag())) << at;
+    let mut left = (0..WAYS).fold(0, |bits, at| bits | bit(at));
+    std::iter::from_fn(move || {
+        let at = left.trailing_zeros() as usize;
+        left &= left.wrapping_sub(1);
+        Some((bucket.get(at)?, words[at]))
+    })
+}
+
 fn peek_bucket(bucket: &Bucket, key: Key) -> Option<Slot> {
-    let mut taken = bucket.iter().map(|slot| slot.load(Acquire));
-    taken.find(|&word| Slot::is_of(word, key.tag())).map(Slot::of)
+    matches(bucket, key).next().map(|(_, word)| Slot::of(word))
 }
 
 #[derive(Clone, Copy)]
@@ -381,6 +394,7 @@ impl Table {
     }
 
     /// A group, taken from the checkpoint if that is where it still lies.
+    #[inline]
     fn group(&self, number: usize) -> Result<Group<'_>, Error> {
         let group = self.segment(number)?;
         if group.version.load(Acquire) == NOT_LOADED {
@@ -459,15 +473,16 @@ impl Table {
         }
     }
 
-    /// Looks at the slots that may be the key's, until `look` gives something.
+    /// Looks at the slots that may be the key's, until `look` says that one is; whether one is.
     ///
-    /// What `look` gave, an error too, counts only if the slot is the same afterwards; else all is done
+    /// What `look` said, an error too, counts only if the slot is the same afterwards; else all is done
     /// again.
-    pub(crate) fn find<T>(
+    #[inline(always)]
+    pub(crate) fn find(
         &self,
         key: Key,
-        mut look: impl FnMut(Slot) -> Result<Option<T>, Error>,
-    ) -> Result<Option<T>, Error> {
+        mut look: impl FnMut(Slot) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
         'again: loop {
             let number = self.number(key);
             let group = self.group(number)?;
@@ -476,24 +491,21 @@ impl Table {
                 std::hint::spin_loop();
                 continue;
             }
+            let (buckets, _) = group.words.as_chunks();
             for bucket in key.buckets() {
-                for slot in &group.words[bucket * WAYS..(bucket + 1) * WAYS] {
-                    let word = slot.load(Acquire);
-                    if !Slot::is_of(word, key.tag()) {
-                        continue;
-                    }
-                    let found = look(Slot::of(word));
+                for (slot, word) in matches(&buckets[bucket], key) {
+                    let is_it = look(Slot::of(word));
                     if slot.load(Acquire) != word {
                         continue 'again;
                     }
-                    if let Some(found) = found? {
-                        return Ok(Some(found));
+                    if is_it? {
+                        return Ok(true);
                     }
                 }
             }
             fence(Acquire);
             if group.version.load(Relaxed) == version && self.number(key) == number {
-                return Ok(None);
+                return Ok(false);
             }
         }
     }
@@ -698,17 +710,25 @@ pub(crate) fn group_bytes(words: &[u64], bytes: &mut [u8]) -> u32 {
     live
 }
 
-/// Frees a slot of a full bucket: a coin goes to its other bucket, where one may have to go first.
+/// Frees a slot of a full bucket: a coin goes to its other bucket, or, where none of the bucket's coins
+/// finds room so, takes the place of one there that does, and so on.
 fn make_room(group: Group<'_>, bucket: usize) -> Option<usize> {
     let (words, mut path) = (group.words, Vec::<usize>::new());
+    let word = |slot: usize| words[slot].load(Relaxed);
+    let slots = |bucket: usize| bucket * WAYS..(bucket + 1) * WAYS;
     let (mut at, mut random) = (bucket, bucket as u64 | 1);
     for _ in 0..STEPS_MAX {
-        let slots = at * WAYS..(at + 1) * WAYS;
-        if let Some(mut hole) = slots.clone().find(|&slot| words[slot].load(Relaxed) == 0) {
+        let is_free = |slot: &usize| !path.contains(slot);
+        let hole = slots(at).filter(is_free).find_map(|from| {
+            let other = other_bucket(at, word(from) >> TAG_SHIFT);
+            Some((from, slots(other).find(|&slot| word(slot) == 0)?))
+        });
+        if let Some((from, mut hole)) = hole {
+            path.push(from);
             group.version.fetch_add(1, Relaxed);
             fence(Release);
             for &from in path.iter().rev() {
-                words[hole].store(words[from].load(Relaxed), Release);
+                words[hole].store(word(from), Release);
                 words[from].store(0, Release);
                 hole = from;
             }
@@ -719,10 +739,10 @@ fn make_room(group: Group<'_>, bucket: usize) -> Option<usize> {
         random ^= random >> 7;
         random ^= random << 17;
         let start = usize_of(random >> 40) % WAYS;
-        let ways = (0..WAYS).map(|way| slots.start + (start + way) % WAYS);
-        let from = ways.into_iter().find(|slot| !path.contains(slot))?;
+        let mut ways = (0..WAYS).map(|way| at * WAYS + (start + way) % WAYS);
+        let from = ways.find(|slot| !path.contains(slot))?;
         path.push(from);
-        at = other_bucket(at, words[from].load(Relaxed) >> TAG_SHIFT);
+        at = other_bucket(at, word(from) >> TAG_SHIFT);
     }
     None
 }

@@ -107,7 +107,7 @@ impl Ledger {
                     take_from(&mut beside, key, place);
                 }
             }
-            shared.extras.store(Arc::new(beside));
+            shared.extras.store(beside);
         }
         shared.raise_floor();
         shared.read().forget_on_branches(entry.number);
@@ -203,7 +203,7 @@ impl Shared {
             }
         }
         if has_extras {
-            self.extras.store(Arc::new(beside));
+            self.extras.store(beside);
         }
         Ok(())
     }
