@@ -746,3 +746,6 @@ fn make_room(group: Group<'_>, bucket: usize) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+use std::os::unix::fs::FileExt;
+
+use super::*;
+
+/// The key of the coin at a place: SplitMix64, so that no two are the same.
+fn key(place: Place) -> Key {
+    let mixed = place.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    Key(mixed ^ mixed >> 31)
+}
+
+fn is_there(table: &Table, place: Place) -> bool {
+    table.find(key(place), |slot| Ok(slot.place() == Some(place))).unwrap()
+}
+
+fn insert(table: &Table, place: Place) {
+    // Both ways in turn; of the keys none is another's.
+    let is_in = match place % 2 {
+        0 => table.insert_new(key(place), place, |_| Ok(false)),
+        _ => table.insert(key(place), Slot::at(place, false), |_| Ok(false)),
+    };
+    assert!(is_in.unwrap(), "{place}");
+}
+
+fn places(table: &Table) -> Vec<Place> {
+    let mut places = Vec::new();
+    let stands = |slot: Slot| Ok(slot.place().unwrap());
+    table.for_each(|| (), stands, |(), place, _| places.push(place)).unwrap();
+    places.sort_unstable();
+    places
+}
+
+/// Enough for all groups to be full, and to be split, some of them twice.
+const MANY: Place = 1_400_000;
+
+#[test]
+fn a_reader_misses_no_coin_while_groups_fill_up_and_are_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = Table::new(1 << 30, folder.path().into(), None).unwrap();
+    let done = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut looked = 0_u64;
+            loop {
+                let done = done.load(Acquire);
+                if done == MANY {
+                    return looked;
+                }
+                if 0 < done {
+                    looked += 1;
+                    let place = 1 + key(looked).0 % done;
+                    assert!(is_there(&table, place), "{place} of {done}");
+                }
+            }
+        });
+        for place in 1..=MANY {
+            insert(&table, place);
+            done.store(place, Release);
+        }
+        assert!(1_000 < reader.join().unwrap(), "the reader looked at coins meanwhile");
+    });
+    assert_eq!(table.live(), MANY);
+    assert!(places(&table).into_iter().eq(1..=MANY), "each stands there once");
+    // 11 to 12 bytes a coin, whatever their number is.
+    let bytes = (table.groups() * GROUP_BYTES) as u64;
+    assert!((MANY * 11..MANY * 25 / 2).contains(&bytes), "{bytes} bytes");
+
+    for place in (1..=MANY).step_by(3) {
+        assert!(table.remove(key(place), Slot::at(place, false)).unwrap());
+        assert!(!table.remove(key(place), Slot::at(place, false)).unwrap());
+    }
+    assert!((1..=MANY).all(|place| is_there(&table, place) == (place % 3 != 1)));
+    assert_eq!(table.live(), MANY - MANY.div_ceil(3));
+}
+
+#[test]
+fn a_table_that_was_saved_while_it_grew_has_what_it_had_at_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = Table::new(1 << 30, folder.path().into(), None).unwrap();
+    let first = MANY / 8;
+    (1..=first).for_each(|place| insert(&table, place));
+    let (path, mut last, mut groups) = (folder.path().join("saved"), first, Vec::new());
+    let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    let (mut words, mut bytes) = (vec![0; GROUP_SLOTS], vec![0; GROUP_BYTES]);
+    while groups.len() < table.groups() {
+        let stands = |slot: Slot| Ok(slot.place().unwrap());
+        let (first, splits) = table.copy(groups.len(), &mut words, stands).unwrap();
+        let live = group_bytes(&words, &mut bytes);
+        groups.push(SavedGroup { first, splits, live, crc: crc32fast::hash(&bytes) });
+        file.write_all_at(&bytes, (groups.len() * GROUP_BYTES) as u64).unwrap();
+        // Groups that are saved, and others that are not, are split meanwhile.
+        let more = if groups.len() < 64 { 8_000 } else { 0 };
+        (last + 1..=last + more).for_each(|place| insert(&table, place));
+        last += more;
+    }
+    assert!(groups.iter().any(|group| group.splits == 0), "some were saved before they were split");
+    assert!(64 < groups.len(), "and some after");
+    assert!(groups.iter().all(SavedGroup::is_sound));
+
+    let source = Source { file, path, groups };
+    let saved = Table::new(1 << 30, folder.path().into(), Some(source)).unwrap();
+    assert!((1..=first).all(|place| is_there(&saved, place)));
+    // It goes on as the other one would.
+    (last + 1..=MANY).for_each(|place| insert(&saved, place));
+    assert!((1..=first).chain(last + 1..=MANY).all(|place| is_there(&saved, place)));
+    let all = places(&saved);
+    assert!(all.is_sorted_by(|a, b| a < b), "none stands there twice");
+    assert!(all.contains(&first) && all.contains(&MANY));
+}
