@@ -323,11 +323,11 @@ impl Ledger {
         self.release_log()
     }
 
-    /// Gives the log's pages back each time that an eighth as many coins were spent as the table has:
+    /// Gives the log's pages back each time that a sixteenth as many coins were spent as the table has:
     /// those of old blocks add up otherwise, and to fault them in again costs little beside so many
     /// look-ups.
     fn release_log(&mut self) -> Result<(), Error> {
-        if self.looked_at <= self.shared.table.live() / 8 {
+        if self.looked_at <= self.shared.table.live() / 16 {
             return Ok(());
         }
         self.looked_at = 0;

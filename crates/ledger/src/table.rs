@@ -4,8 +4,8 @@
 //! has spent it, and so in whose record its place stands. It lies in one of two buckets of
 //! eight slots, a cache line each, inside a group of 64 KiB. A full group is split in two by the next
 //! bit of its keys, which its slots hold. The 64 groups of an empty table get shares of the keys that
-//! grow from one to two, so that groups split one by one and never all at once: the table is two
-//! thirds full at any size, at about twelve bytes a coin, and no insertion takes long.
+//! grow from one to two, so that groups split one by one and never all at once: the table is 69 %
+//! full at any size, at about twelve bytes a coin, and no insertion takes long.
 
 use std::fs::File;
 use std::ops::Deref;
