@@ -12,6 +12,8 @@ pub(crate) struct Scan {
     pub(crate) defaults: Vec<(usize, usize)>,
     /// The last character that is no blank and in no comment, and where it stands.
     pub(crate) last: Option<(char, usize)>,
+    /// Behind what the last part ends: line and column, from 1.
+    pub(crate) end: (usize, usize),
     /// The first word.
     pub(crate) first: String,
 }
@@ -125,7 +127,7 @@ pub(crate) fn scan(text: &str) -> Scan {
                 Part::Other
             }
         };
-        scan.last = Some((char, offset));
+        (scan.last, scan.end) = (Some((char, offset)), reader.at);
         parts.rotate_left(1);
         parts[2] = part;
         scan.note(&parts);

@@ -7,7 +7,7 @@ use rhai::{AST, Dynamic, Engine, EvalAltResult, Position, Scope, Token};
 
 use crate::context::{Context, fail, lock};
 use crate::help::{self, ENTRIES};
-use crate::scan::{braced, scan};
+use crate::scan::{Scan, braced, scan};
 use crate::script::{self, Forms};
 use crate::show::show;
 use crate::values::{
@@ -176,8 +176,8 @@ impl Session {
         Self { context, engine, scope, functions, globals, defaults, input }
     }
 
-    /// Takes a line, without its end. An input goes over several while a bracket, a text or a comment
-    /// is open, or it is a block that a colon begins; an empty line ends it.
+    /// Takes a line, without its end. An input goes over several while a bracket, a text, a comment or
+    /// an expression is open, or it is a block that a colon begins; an empty line ends it.
     pub fn line(&mut self, line: &str) -> Reply {
         let line = line.trim_end_matches(['\r', '\n']);
         let is_first = self.input.is_empty();
@@ -187,8 +187,8 @@ impl Session {
         }
         self.input.push_str(line);
         let scan = scan(&self.input);
-        let is_block = braced(&self.input, &scan).is_some();
-        if !line.trim().is_empty() && (scan.is_open || is_block) {
+        let is_open = scan.is_open || braced(&self.input, &scan).is_some();
+        if !line.trim().is_empty() && (is_open || self.wants_more(&scan)) {
             self.input.push('\n');
             return Reply { printed: String::new(), outcome: Outcome::Incomplete };
         }
@@ -257,6 +257,16 @@ impl Session {
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// Whether the input is right as far as it goes, and the parser misses something behind its end.
+    fn wants_more(&self, scan: &Scan) -> bool {
+        lock(&self.defaults).clone_from(&scan.defaults);
+        let parsed = stacker::grow(STACK, || self.engine.compile(&self.input));
+        parsed.is_err_and(|error| {
+            let at = error.position();
+            (Some(scan.end.0), Some(scan.end.1)) < (at.line(), at.position())
+        })
     }
 
     fn evaluate(&mut self, text: &str) -> Result<Dynamic, Fault> {

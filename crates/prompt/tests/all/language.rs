@@ -43,6 +43,30 @@ fn an_input_goes_on_until_it_is_whole_or_an_empty_line_comes() {
 }
 
 #[test]
+fn an_expression_that_lacks_its_end_goes_on_and_one_that_is_wrong_does_not() {
+    let mut session = session();
+    for (first, rest, shown) in [
+        ("1 +", "2", "3"),
+        ("1 + // one and", "2", "3"),
+        ("true &&", "false", "false"),
+        ("block(3).", "height", "3"),
+        ("switch 1", "{ _ => 3 }", "3"),
+        ("x =", "3; x", "3"),
+        ("fn three()", "{ 3 } three()", "3"),
+        ("\"a\" + /* b */", "\"b\"", "'ab'"),
+        ("if false { 3 } else", "{ 4 }", "4"),
+    ] {
+        assert_eq!(session.line(first).outcome, Outcome::Incomplete, "{first}");
+        assert_eq!(type_in(&mut session, &[rest]), shown, "{first}");
+    }
+    assert_eq!(session.line("1 +").outcome, Outcome::Incomplete);
+    assert_eq!(fault(&mut session, ""), "error at 2:1: Syntax error: Script is incomplete");
+    for wrong in ["1 2", "\"open", ")", "1 + )", "1 +* 2", "let 3"] {
+        assert!(matches!(session.line(wrong).outcome, Outcome::Error(_)), "{wrong}");
+    }
+}
+
+#[test]
 fn an_error_says_where_it_is_also_behind_an_underscore() {
     let mut session = session();
     session.line("1");
