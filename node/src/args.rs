@@ -209,7 +209,7 @@ pub(crate) struct Top {
     #[arg(long)]
     pub(crate) once: bool,
     /// Seconds between two pictures
-    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600), allow_negative_numbers = true)]
     pub(crate) interval: u64,
     /// Where the node serves JSON-RPC [default: loopback, at the network's port]
     #[arg(long, value_name = "IP:PORT")]
@@ -227,7 +227,13 @@ pub(crate) enum Utxo {
     /// Counts and hashes the set as Bitcoin Core's gettxoutsetinfo does
     Info {
         /// The block: a hash, a height, or tip-N
-        #[arg(long, default_value = "tip", value_name = "BLOCK", conflicts_with = "file")]
+        #[arg(
+            long,
+            default_value = "tip",
+            value_name = "BLOCK",
+            conflicts_with = "file",
+            allow_negative_numbers = true
+        )]
         at: String,
         /// Looks at a file instead: a snapshot of Bitcoin Core, or a utxo.bin or metadata.bin of the
         /// original
@@ -236,16 +242,16 @@ pub(crate) enum Utxo {
     /// Shows what two sets do not share, a line for each coin: - in the first, + in the second
     Diff {
         /// The block of the first set: a hash, a height, or tip-N
-        #[arg(long, value_name = "BLOCK")]
+        #[arg(long, value_name = "BLOCK", allow_negative_numbers = true)]
         from: String,
         /// The block of the second
-        #[arg(long, default_value = "tip", value_name = "BLOCK")]
+        #[arg(long, default_value = "tip", value_name = "BLOCK", allow_negative_numbers = true)]
         at: String,
     },
     /// Writes a set into a new file
     Export {
         /// The block: a hash, a height, or tip-N
-        #[arg(long, default_value = "tip", value_name = "BLOCK")]
+        #[arg(long, default_value = "tip", value_name = "BLOCK", allow_negative_numbers = true)]
         at: String,
         /// v2: as Bitcoin Core's dumptxoutset; v3: the original's utxo.bin, for comparison only
         #[arg(long, value_parser = one_of(FORMATS), default_value = "v2")]
@@ -267,7 +273,7 @@ pub(crate) enum Utxo {
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Ceiling {
     /// The most memory to take, in MiB
-    #[arg(long, global = true, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..), help_heading = VALIDATION)]
+    #[arg(long, global = true, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..), help_heading = VALIDATION, allow_negative_numbers = true)]
     memory: u32,
 }
 
@@ -285,10 +291,10 @@ impl Ceiling {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Validation {
     /// Threads that check scripts [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = VALIDATION)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = VALIDATION, allow_negative_numbers = true)]
     par: Option<u16>,
     /// How many blocks below the tip keep a world of their own
-    #[arg(long, value_name = "N", default_value_t = 288, value_parser = clap::value_parser!(u32).range(1..=800), help_heading = VALIDATION, hide_short_help = true)]
+    #[arg(long, value_name = "N", default_value_t = 288, value_parser = clap::value_parser!(u32).range(1..=800), help_heading = VALIDATION, hide_short_help = true, allow_negative_numbers = true)]
     pub(crate) horizon: u32,
     /// A block whose ancestors' scripts are not checked; 0 checks all
     ///
@@ -315,10 +321,10 @@ impl Validation {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Run {
     /// How many peers are dialled
-    #[arg(short, long, value_name = "N", default_value_t = 8, help_heading = PEERS)]
+    #[arg(short, long, value_name = "N", default_value_t = 8, help_heading = PEERS, allow_negative_numbers = true)]
     pub(crate) outgoing: usize,
     /// How many peers are accepted
-    #[arg(short, long, value_name = "N", default_value_t = 114, help_heading = PEERS)]
+    #[arg(short, long, value_name = "N", default_value_t = 114, help_heading = PEERS, allow_negative_numbers = true)]
     pub(crate) incoming: usize,
     /// Serves here alone, not everywhere (repeatable)
     #[arg(short, long, value_name = "IP:PORT", help_heading = PEERS)]
@@ -336,7 +342,7 @@ pub(crate) struct Run {
     #[arg(long, help_heading = PEERS, hide_short_help = true)]
     pub(crate) no_dns_seed: bool,
     /// Whether the encrypted transport of BIP324 is spoken
-    #[arg(long, value_name = "0|1", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1), help_heading = PEERS, hide_short_help = true)]
+    #[arg(long, value_name = "0|1", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1), help_heading = PEERS, hide_short_help = true, allow_negative_numbers = true)]
     pub(crate) v2transport: u8,
     /// Dials through this SOCKS5 proxy
     #[arg(long, value_name = "IP:PORT", help_heading = PEERS, hide_short_help = true)]
@@ -399,7 +405,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "HEX", value_parser = parse_work, help_heading = VALIDATION, hide_short_help = true)]
     minimumchainwork: Option<Work>,
     /// Keeps about as many MiB of blocks, 550 or more
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 40), help_heading = VALIDATION)]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 40), help_heading = VALIDATION, allow_negative_numbers = true)]
     pub(crate) prune: Option<u64>,
 }
 
@@ -488,10 +494,10 @@ pub(crate) struct Generate {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// Blocks on the best chain
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, allow_negative_numbers = true)]
     pub(crate) blocks: u32,
     /// Transactions besides the coinbases
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 2000, allow_negative_numbers = true)]
     pub(crate) txs: u32,
     /// Coins that the transactions turn over
     #[arg(long, default_value_t = 500)]

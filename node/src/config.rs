@@ -27,7 +27,7 @@ pub(crate) const SECRETS: [&str; 3] = ["rpcpassword", "rpcauth", "user"];
 /// Why settings do not hold.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    #[error("{}: {source}: give another file with --config", path.display())]
+    #[error("{}: {source}: give another file with --config, or another base with -b", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{}: {source}", path.display())]
     Syntax { path: PathBuf, source: toml::de::Error },
@@ -125,8 +125,12 @@ pub(crate) fn complete(words: &mut Vec<OsString>) -> Result<Settings, ConfigErro
         (false, false) => None,
     };
     let (_, mut settings) = settings(path("base"), path("config"), network)?;
+    let program = Program::command();
     settings.retain(|name, _| {
         let arg = command.get_arguments().find(|arg| arg.get_long() == Some(name));
+        // A subcommand may have another option of the same name.
+        let values = find(&program, name).map(Arg::get_value_names);
+        let arg = arg.filter(|arg| values == Some(arg.get_value_names()));
         let is_free = |arg: &Arg| {
             !is_said(arg) && !command.get_arg_conflicts_with(arg).into_iter().any(is_said)
         };

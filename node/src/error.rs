@@ -133,6 +133,12 @@ impl Error {
                 ErrorKind::PermissionDenied => "ports below 1024 are for root: choose a higher one",
                 _ => "give an address of this machine",
             }),
+            Self::Monitor { source, .. } => Some(match source.kind() {
+                ErrorKind::AlreadyExists | ErrorKind::AddrInUse | ErrorKind::InvalidInput => {
+                    "choose another path with -m PATH"
+                }
+                _ => after_io(source),
+            }),
             Self::Prompt { .. } => {
                 Some("start the node with -m, and give the path if it was given one")
             }
@@ -197,6 +203,7 @@ fn after_io(error: &io::Error) -> &'static str {
         }
         ErrorKind::ReadOnlyFilesystem => "choose a folder that can be written to",
         ErrorKind::IsADirectory => "name a file",
+        ErrorKind::InvalidData => "the file is no text in UTF-8: name another",
         ErrorKind::UnexpectedEof => "the file is shorter than it says: get it again",
         _ => "look at the disk, and at what the system says of it (dmesg)",
     }

@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 
 use caesure_consensus::{Network, Params};
@@ -37,6 +37,9 @@ pub(crate) fn run(common: &Common, args: &args::Generate) -> Result<Outcome, Err
 /// Writes a chain in the form of bootstrap.dat. An unfinished file is removed.
 pub(crate) fn write_chain(path: &Path, options: &Options) -> Result<Summary, Error> {
     let magic = Params::new(Network::Regtest).magic;
+    if path.is_file() {
+        return Err(Error::io(path)(ErrorKind::AlreadyExists.into()));
+    }
     let mut file = BufWriter::new(File::create(path).map_err(Error::io(path))?);
     let written = measure("making blocks", options.blocks.into(), |bar| {
         generate(options, &mut |block| {

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -80,12 +80,14 @@ impl Drop for Monitor {
 
 /// Makes the socket where nobody else can reach it, and puts it into its place when its mode is set.
 fn listen(path: &Path) -> io::Result<UnixListener> {
+    // Nobody could connect to one that the system takes no name for.
+    SocketAddr::from_pathname(path)?;
     match fs::symlink_metadata(path) {
         Ok(file) if !file.file_type().is_socket() => {
             return Err(io::Error::new(ErrorKind::AlreadyExists, "it is there and is no socket"));
         }
         Ok(_) if UnixStream::connect(path).is_ok() => {
-            let text = "another node serves its prompt there; choose another path with -m PATH";
+            let text = "another node serves its prompt there";
             return Err(io::Error::new(ErrorKind::AddrInUse, text));
         }
         _ => {}

@@ -18,7 +18,7 @@ use rustyline::{Context, Editor, Helper};
 use crate::args::{Common, MONITOR, Shell};
 use crate::monitor::{ASK_MARKS, CTRL_C, GOOD, MARK, MORE, greeting};
 use crate::prompt::open_folder;
-use crate::{Error, Outcome, base};
+use crate::{Error, Outcome, base, config};
 
 /// What one's own process may take, for nobody else waits for it.
 fn limits() -> Limits {
@@ -211,8 +211,7 @@ impl Prompt for Remote {
 
 pub(crate) fn run(common: &Common, shell: &Shell) -> Result<Outcome, Error> {
     let mut prompt: Box<dyn Prompt> = if let Some(path) = &shell.connect {
-        let folder = base::network_folder(common.base.as_deref(), common.network())?;
-        Box::new(Remote::open(path.clone().unwrap_or_else(|| folder.join(MONITOR)))?)
+        Box::new(Remote::open(path.clone().map_or_else(|| socket(common), Ok)?)?)
     } else {
         let session = Session::new(Arc::new(open_folder(common, shell.ceiling)?), limits());
         let interrupt = session.interrupt();
@@ -236,6 +235,17 @@ pub(crate) fn run(common: &Common, shell: &Shell) -> Result<Outcome, Error> {
         }
     }
     Ok(if is_done { Outcome::Done } else { Outcome::Invalid })
+}
+
+/// The socket where the settings have it, in the network's folder if they do not say.
+fn socket(common: &Common) -> Result<PathBuf, Error> {
+    let (base, file) = (common.base.as_deref(), common.config.as_deref());
+    let (network, settings) = config::settings(base, file, Some(common.network()))?;
+    let set = settings.get("monitor").and_then(|setting| setting.values.first());
+    match set.filter(|path| !["true", "false"].contains(&path.as_str())) {
+        Some(path) => Ok(path.into()),
+        None => Ok(base::network_folder(base, network)?.join(MONITOR)),
+    }
 }
 
 /// Reads lines at a terminal, with history and completion.

@@ -328,6 +328,7 @@ fn manual_pages_are_written_and_render() {
 fn common_errors_say_what_to_do_next() {
     let world = World::with_chain();
     let regtest = |words: &[&str]| world.refused(&[&["--network", "regtest"], words].concat(), 1);
+    let long = "x".repeat(200);
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = busy.local_addr().unwrap().to_string();
     let said = [
@@ -341,6 +342,11 @@ fn common_errors_say_what_to_do_next() {
             "No space left on device (os error 28)\nmake room",
         ),
         (regtest(&["generate", "--out", "none/x"]), "check the path"),
+        (regtest(&["generate", "--out", "x.dat"]), "choose another name, or remove the file first"),
+        (regtest(&["shell", "base/regtest/blocks.bin"]), "the file is no text in UTF-8"),
+        (regtest(&["--no-rpc", "--only-connect", "-m", "x.dat"]), "choose another path with -m"),
+        (regtest(&["--no-rpc", "--only-connect", "-m", &long]), "choose another path with -m"),
+        (regtest(&["--no-rpc", "--only-connect", "-m", "none/x"]), "check the path"),
         (regtest(&["-b", "x.dat", "import", "x.dat"]), "check the path"),
         (regtest(&["import", "base"]), "name the file itself"),
         (regtest(&["utxo", "info", "--at", "999"]), "give a hash, a height, tip or tip-N"),
@@ -358,6 +364,16 @@ fn common_errors_say_what_to_do_next() {
         assert!(said.contains(advice), "{advice} in {said}");
     }
     assert!(world.0.path().read_dir().unwrap().all(|entry| entry.unwrap().file_name() != "none"));
+    // What is below 0 is a value, and the value is what is wrong.
+    for (words, wrong) in [
+        (&["import", "--par", "-3"][..], "'-3' for '--par <N>': -3 is not in 1..=256"),
+        (&["import", "--memory", "-1"], "'-1' for '--memory <MIB>': -1 is not in 16.."),
+        (&["-o", "-1"], "'-1' for '--outgoing <N>'"),
+    ] {
+        let said = world.refused(words, 2);
+        assert!(said.contains(wrong), "{said}");
+    }
+    assert!(regtest(&["utxo", "info", "--at", "-1"]).contains("-1 is not a block of this chain"));
 
     let ledger = world.path("base/regtest/ledger.log");
     let good = fs::read(&ledger).unwrap();

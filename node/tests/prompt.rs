@@ -216,6 +216,37 @@ fn the_shell_types_into_the_running_node_when_it_is_to_connect() {
     assert!(world.node.take().unwrap().wait().unwrap().success());
 }
 
+#[test]
+fn the_shell_finds_the_socket_where_the_settings_have_it() {
+    let mut world = World::new();
+    let elsewhere = world.dir.path().join("elsewhere");
+    let path = elsewhere.to_str().unwrap();
+    // The peers of `connect` are no sockets.
+    let settings =
+        format!("connect = [\"192.0.2.1\"]\noutgoing = 0\n[regtest]\nmonitor = \"{path}\"\n");
+    fs::write(world.dir.path().join("base/caesure.toml"), settings).unwrap();
+    let own = world.shell(&["-e", "db.last_block"]);
+    assert_eq!((text(&own.stdout), own.status.code()), ("120\n".to_owned(), Some(0)));
+    let said = |output: &Output| text(&output.stderr);
+    let none = world.shell(&["--connect", "-e", "1"]);
+    assert!(said(&none).contains("elsewhere cannot be used: No such file"), "{}", said(&none));
+    let child = world.command(&["--only-connect", "--no-dns-seed", "--no-rpc"]).spawn().unwrap();
+    world.node = Some(child);
+    while UnixStream::connect(&elsewhere).is_err() {
+        assert!(world.node.as_mut().unwrap().try_wait().unwrap().is_none(), "the node has ended");
+        sleep(Duration::from_millis(20));
+    }
+    let one = world.shell(&["--connect", "-e", "h = db.last_block", "-e", "h"]);
+    assert_eq!((text(&one.stdout), one.status.code()), ("120\n".to_owned(), Some(0)));
+    let named = world.shell(&["-e", "1", "--connect", "none"]);
+    assert!(said(&named).contains("the prompt at none cannot be used"), "{}", said(&named));
+    let mut typed = world.command(&["shell", "-c"]).stdin(Stdio::piped()).spawn().unwrap();
+    typed.stdin.take().unwrap().write_all(b"1 +\n2\n1 +\n\n").unwrap();
+    let typed = typed.wait_with_output().unwrap();
+    assert_eq!((text(&typed.stdout), typed.status.code()), ("3\n".to_owned(), Some(1)));
+    assert!(said(&typed).contains("error at 2:1: Syntax error: Script is incomplete"));
+}
+
 /// Reads from a stream until it has had this.
 fn read_until(stream: &mut UnixStream, wanted: &[u8]) -> Vec<u8> {
     let (mut had, mut byte) = (Vec::new(), [0]);

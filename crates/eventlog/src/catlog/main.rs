@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Shows all that is asked for; returns false when the input holds bytes but no record.
+/// Shows all that is asked for; returns false when the input holds bytes but no record, and says so.
 fn run(arguments: &Arguments) -> Result<bool, Error> {
     let mut source = Source::open(arguments.file.as_deref(), arguments.ago, arguments.follow)?;
     let mut out = BufWriter::new(stdout().lock());
@@ -99,7 +99,11 @@ fn run(arguments: &Arguments) -> Result<bool, Error> {
         let messages = capture.finish()?;
         eprintln!("catlog: {messages} messages");
     }
-    Ok(!source.report() || count > 0)
+    let is_log = !source.report() || count > 0;
+    if !is_log {
+        eprintln!("catlog: this is no event log: name a file that caesure --logfile wrote");
+    }
+    Ok(is_log)
 }
 
 fn is_wanted(record: &Record, arguments: &Arguments) -> bool {
@@ -127,5 +131,5 @@ fn parse_time(text: &str) -> Result<i64, String> {
 /// Names the file that an error is of.
 fn named(path: &std::path::Path) -> impl Fn(io::Error) -> Error {
     let path = path.display().to_string();
-    move |error| io::Error::new(error.kind(), format!("{path}: {error}")).into()
+    move |error| io::Error::new(error.kind(), format!("{path}: {error}: check the path")).into()
 }

@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, stdin};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, stdin};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +39,9 @@ impl Source {
             return Ok(Self { reader, followed: None, reported: 0 });
         };
         let mut file = File::open(path).map_err(named(path))?;
+        if file.metadata()?.is_dir() {
+            return Err(named(path)(ErrorKind::IsADirectory.into()));
+        }
         let begin = match ago {
             Some(ago) => find(&mut file, ago).map_err(|error| match error {
                 Error::Io(error) => named(path)(error),

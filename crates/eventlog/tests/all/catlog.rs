@@ -107,7 +107,12 @@ fn the_status_is_1_for_what_cannot_be_read_and_2_for_wrong_usage() {
     let world = World::new(&[0x31; 20_000]);
     for (words, status, text) in [
         (&["log.bin"][..], 1, "no record in"),
-        (&["nothing.bin"], 1, "nothing.bin: No such file"),
+        (
+            &["nothing.bin"],
+            1,
+            "nothing.bin: No such file or directory (os error 2): check the path",
+        ),
+        (&["."], 1, ".: is a directory: check the path"),
         (&["nothing.bin", "-f"], 1, "nothing.bin: No such file"),
         (&["log.bin", "--pcap", "no/where"], 1, "no/where: No such file"),
         (&["--nonsense"], 2, "--nonsense"),
@@ -119,7 +124,9 @@ fn the_status_is_1_for_what_cannot_be_read_and_2_for_wrong_usage() {
         assert!(said(&output).contains(text), "{words:?}: {}", said(&output));
     }
     fs::write(world.path(), [0x31; 50]).unwrap();
-    assert_eq!(world.run(&["log.bin"]).status.code(), Some(1), "bytes, but no record");
+    let output = world.run(&["log.bin"]);
+    assert_eq!(output.status.code(), Some(1), "bytes, but no record");
+    assert!(said(&output).contains("name a file that caesure --logfile wrote"), "{output:?}");
     fs::write(world.path(), []).unwrap();
     assert_eq!(world.run(&["log.bin"]).status.code(), Some(0), "a log without events");
 }
