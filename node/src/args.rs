@@ -164,6 +164,9 @@ pub(crate) enum Command {
         file: PathBuf,
     },
     /// Asks a running node, with the options and output of bitcoin-cli
+    ///
+    /// `caesure cli help` lists the methods, and `caesure cli help METHOD` tells of one. Of the options it
+    /// takes -rpcconnect, -rpcport, -rpcuser, -rpcpassword, -stdin, -named and others.
     Cli {
         /// Options of bitcoin-cli, the method, its arguments
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -43,7 +43,9 @@ pub(crate) fn intercept(words: &[OsString]) -> Option<ExitCode> {
     let mut rest = &words[..];
     take_options(&mut rest, &mut options).ok()?;
     let (name, after) = rest.split_first()?;
-    if name != "cli" {
+    let asks_for_help =
+        after.first().is_some_and(|word| ["-h", "-help", "--help"].contains(&&**word));
+    if name != "cli" || asks_for_help {
         return None;
     }
     rest = after;

@@ -43,7 +43,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use caesure_blockstore::Converted;
@@ -212,8 +213,20 @@ pub(crate) fn report(common: &Common, fields: &Value) {
     }
 }
 
-/// Prints a line to standard output, which may be closed.
+/// Prints a line to standard output.
 pub(crate) fn print_line(line: &impl std::fmt::Display) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "{line}");
+    print(format!("{line}\n").as_bytes());
+}
+
+/// Prints to standard output, to which nobody may listen any more. What is otherwise not taken, as by a
+/// file on a full disk, ends the program: what is there is not whole.
+pub(crate) fn print(text: &[u8]) {
+    match io::stdout().write_all(text) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+            let error = Error::io(Path::new("standard output"))(source);
+            eprintln!("caesure: {error}\n{}", error.advice().unwrap_or_default());
+            std::process::exit(1);
+        }
+        _ => {}
+    }
 }

@@ -1,7 +1,6 @@
 //! What is generated from the definition of the command line: completions and manual pages.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 
 use clap::{Command, CommandFactory};
@@ -15,8 +14,7 @@ use crate::{Error, Outcome};
 pub(crate) fn completions(shell: Shell) -> Outcome {
     let mut script = Vec::new();
     generate(shell, &mut Program::command(), "caesure", &mut script);
-    // Standard output may be closed.
-    let _ = io::stdout().write_all(&script);
+    crate::print(&script);
     Outcome::Done
 }
 
@@ -24,7 +22,7 @@ pub(crate) fn completions(shell: Shell) -> Outcome {
 pub(crate) fn pages(out: Option<&Path>) -> Result<Outcome, Error> {
     let command = with_all_options(Program::command());
     let Some(folder) = out else {
-        let _ = io::stdout().write_all(page(command).as_bytes());
+        crate::print(page(command).as_bytes());
         return Ok(Outcome::Done);
     };
     fs::create_dir_all(folder).map_err(Error::io(folder))?;

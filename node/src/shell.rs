@@ -90,11 +90,11 @@ impl Own {
             self.session.cancel();
         }
         if let caesure_prompt::Outcome::Error(fault) = &reply.outcome {
-            let _ = io::stdout().write_all(reply.printed.as_bytes());
+            crate::print(reply.printed.as_bytes());
             eprintln!("{fault}");
             return false;
         }
-        let _ = io::stdout().write_all(reply.to_string().as_bytes());
+        crate::print(reply.to_string().as_bytes());
         true
     }
 }
@@ -184,11 +184,11 @@ impl Prompt for Remote {
         // What stands for a key would have an answer of its own.
         let line = line.replace(char::is_control, " ");
         let (text, is_good) = self.ask(&format!("{line}\n"))?;
-        // Nobody may listen.
-        let _ = match is_good {
-            true => io::stdout().write_all(text.as_bytes()),
-            false => io::stderr().write_all(text.as_bytes()),
-        };
+        match is_good {
+            true => crate::print(text.as_bytes()),
+            // Nobody may listen.
+            false => _ = io::stderr().write_all(text.as_bytes()),
+        }
         Ok(is_good)
     }
 

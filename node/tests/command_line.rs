@@ -375,6 +375,24 @@ fn common_errors_say_what_to_do_next() {
     }
     assert!(regtest(&["utxo", "info", "--at", "-1"]).contains("-1 is not a block of this chain"));
 
+    // What cannot be printed is missed, unless nobody listens any more.
+    let printing = |words: &[&str], to: Stdio| {
+        let mut command = world.command(&[&["--network", "regtest"], words].concat());
+        let output = command.stdout(to).stderr(Stdio::piped()).spawn().unwrap();
+        let output = output.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for words in [&["utxo", "diff", "--from", "3"][..], &["shell", "-e", "1"], &["man"]] {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let said = "caesure: standard output: No space left on device (os error 28)\nmake room";
+        let (status, found) = printing(words, full.into());
+        assert!(status == Some(1) && found.starts_with(said), "{words:?}: {status:?} {found}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(printing(words, writer.into()), (Some(0), String::new()), "{words:?}");
+    }
+    assert!(world.printed(&["cli", "-h"]).contains("Usage: caesure cli"));
+
     let ledger = world.path("base/regtest/ledger.log");
     let good = fs::read(&ledger).unwrap();
     let said_of = |at: usize, byte: u8| {
