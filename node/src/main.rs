@@ -112,7 +112,10 @@ fn main() -> ExitCode {
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Invalid) => ExitCode::FAILURE,
-        Ok(Outcome::Stopped) => ExitCode::from(130),
+        Ok(Outcome::Stopped) => {
+            eprintln!("caesure: stopped by a signal before the end");
+            ExitCode::from(130)
+        }
         Err(error) => {
             eprintln!("caesure: {error}");
             if let Some(advice) = error.advice() {

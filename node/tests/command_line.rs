@@ -124,6 +124,7 @@ fn short_help_fits_a_screen() {
     for line in help.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }
+    assert!(World::new().printed(&["cli", "-h"]).contains("Usage: caesure cli"));
 }
 
 #[test]
@@ -364,34 +365,6 @@ fn common_errors_say_what_to_do_next() {
         assert!(said.contains(advice), "{advice} in {said}");
     }
     assert!(world.0.path().read_dir().unwrap().all(|entry| entry.unwrap().file_name() != "none"));
-    // What is below 0 is a value, and the value is what is wrong.
-    for (words, wrong) in [
-        (&["import", "--par", "-3"][..], "'-3' for '--par <N>': -3 is not in 1..=256"),
-        (&["import", "--memory", "-1"], "'-1' for '--memory <MIB>': -1 is not in 16.."),
-        (&["-o", "-1"], "'-1' for '--outgoing <N>'"),
-    ] {
-        let said = world.refused(words, 2);
-        assert!(said.contains(wrong), "{said}");
-    }
-    assert!(regtest(&["utxo", "info", "--at", "-1"]).contains("-1 is not a block of this chain"));
-
-    // What cannot be printed is missed, unless nobody listens any more.
-    let printing = |words: &[&str], to: Stdio| {
-        let mut command = world.command(&[&["--network", "regtest"], words].concat());
-        let output = command.stdout(to).stderr(Stdio::piped()).spawn().unwrap();
-        let output = output.wait_with_output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
-    };
-    for words in [&["utxo", "diff", "--from", "3"][..], &["shell", "-e", "1"], &["man"]] {
-        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let said = "caesure: standard output: No space left on device (os error 28)\nmake room";
-        let (status, found) = printing(words, full.into());
-        assert!(status == Some(1) && found.starts_with(said), "{words:?}: {status:?} {found}");
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        assert_eq!(printing(words, writer.into()), (Some(0), String::new()), "{words:?}");
-    }
-    assert!(world.printed(&["cli", "-h"]).contains("Usage: caesure cli"));
 
     let ledger = world.path("base/regtest/ledger.log");
     let good = fs::read(&ledger).unwrap();
@@ -412,6 +385,42 @@ fn common_errors_say_what_to_do_next() {
         fs::set_permissions(&ledger, fs::Permissions::from_mode(0o0)).unwrap();
         let said = regtest(&["utxo", "info"]);
         assert!(said.contains("run it as the owner"), "{said}");
+    }
+}
+
+#[test]
+fn a_number_below_0_is_a_value_and_the_value_is_what_is_wrong() {
+    let world = World::new();
+    for (words, wrong) in [
+        (&["import", "--par", "-3"][..], "'-3' for '--par <N>': -3 is not in 1..=256"),
+        (&["import", "--memory", "-1"], "'-1' for '--memory <MIB>': -1 is not in 16.."),
+        (&["-o", "-1"], "'-1' for '--outgoing <N>'"),
+    ] {
+        let said = world.refused(words, 2);
+        assert!(said.contains(wrong), "{said}");
+    }
+    let world = World::with_chain();
+    let said = world.refused(&["--network", "regtest", "utxo", "info", "--at", "-1"], 1);
+    assert!(said.contains("-1 is not a block of this chain"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_printed_is_an_error_unless_nobody_listens_any_more() {
+    let world = World::with_chain();
+    let printing = |words: &[&str], to: Stdio| {
+        let mut command = world.command(&[&["--network", "regtest"], words].concat());
+        let output = command.stdout(to).stderr(Stdio::piped()).spawn().unwrap();
+        let output = output.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for words in [&["utxo", "diff", "--from", "3"][..], &["shell", "-e", "1"], &["man"]] {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let said = "caesure: standard output: No space left on device (os error 28)\nmake room";
+        let (status, found) = printing(words, full.into());
+        assert!(status == Some(1) && found.starts_with(said), "{words:?}: {status:?} {found}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(printing(words, writer.into()), (Some(0), String::new()), "{words:?}");
     }
 }
 
