@@ -77,6 +77,22 @@ fn a_reader_misses_no_coin_while_groups_fill_up_and_are_split() {
 }
 
 #[test]
+fn coins_whose_keys_are_alike_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = Table::new(1 << 30, folder.path().into(), None).unwrap();
+    // The bits between a key's bucket and its tag stand nowhere in the table.
+    let alike = |place: Place| Key(0x1234_5678_0000_0321 | place << 10);
+    for place in 1..=16 {
+        assert!(alike(place).is_alike(alike(1)));
+        let is_in = table.insert(alike(place), Slot::at(place, false), |_| Ok(false));
+        assert!(is_in.unwrap(), "both buckets have room for {place}");
+    }
+    let is_there =
+        |place| table.find(alike(place), |slot| Ok(slot.place() == Some(place))).unwrap();
+    assert!((1..=16).all(is_there) && !is_there(17));
+}
+
+#[test]
 fn a_table_that_was_saved_while_it_grew_has_what_it_had_at_first() {
     let folder = tempfile::tempdir().unwrap();
     let table = Table::new(1 << 30, folder.path().into(), None).unwrap();
