@@ -289,3 +289,44 @@ fn a_large_record_is_in_the_file_alone_and_words_of_the_terminal_come_from_elsew
     });
     assert_eq!((lines.len(), kept), (1, Some(1)));
 }
+
+#[test]
+fn a_file_with_nothing_in_it_is_no_old_one() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log.bin");
+    let options = LogOptions { file: Some(path.clone()), rotate_at: 1, ..options() };
+    with_log(options, |logger| (0..2).for_each(|i| logger.log(rare(i))));
+    assert_eq!((read(&rotated(&path, 1)).len(), read(&path).len()), (1, 1));
+    assert!(!rotated(&path, 2).exists());
+}
+
+#[test]
+fn what_was_written_leaves_room_in_the_queue() {
+    let packet = || Event::PacketSent {
+        remote: address("1.2.3.4:1"),
+        command: "block".to_owned(),
+        payload: vec![0; 60_000].into(),
+    };
+    let options = LogOptions { queue_bytes: 100_000, is_verbose: true, ..options() };
+    let lines = with_log(options, |logger| {
+        for _ in 0..5 {
+            logger.log(packet());
+            logger.flush();
+        }
+        assert_eq!(logger.dropped(), 0);
+    });
+    assert_eq!(lines.len(), 5);
+}
+
+#[test]
+fn what_was_suppressed_is_told_once_a_second_and_at_the_end() {
+    let lines = with_log(LogOptions { is_verbose: true, ..options() }, |logger| {
+        for _ in 0..3 {
+            (0..1_000).for_each(|_| logger.log(connect()));
+            logger.flush();
+        }
+    });
+    let told = lines.iter().filter_map(|it| it.strip_prefix("log suppressed server connect "));
+    let counts: Vec<u32> = told.map(|count| count.parse().unwrap()).collect();
+    assert!(counts.len() <= 2 && counts.iter().sum::<u32>() == 2_800, "{counts:?}");
+}

@@ -4,6 +4,7 @@
 
 mod access;
 mod bitcoind;
+mod bounds;
 mod client;
 mod envelopes;
 mod explore;

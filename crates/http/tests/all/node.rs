@@ -19,6 +19,7 @@ use caesure_generate::{coinbase, mine_block};
 use caesure_http::{About, Backend, Calls, Histogram, Look, Queue, Resources, Stored, Thread};
 use caesure_ledger::{Ledger, Sums, Worlds, genesis_info};
 use caesure_p2p::{BlockState, NetworkOptions, Now, PeerId, SavedFiles, SyncOptions};
+use caesure_prompt::{Source, Still};
 use caesure_wire::{Block, BlockHash, Endpoint, FrameHeader, Message, TxOut, Version};
 
 /// The time of the clock until a test sets it.
@@ -39,6 +40,10 @@ pub(crate) struct Node {
     calls: Calls,
     /// Blocks from this place in the list on are with the thread that validates, which is busy.
     busy_from: AtomicU64,
+    /// While it is locked, who asks for the threads or for a block's body waits.
+    pub(crate) gate: Arc<Mutex<()>>,
+    /// How many wait there, and how many did so at once at most.
+    waiting: [AtomicU64; 2],
 }
 
 struct Inner {
@@ -121,6 +126,8 @@ impl Node {
             times: Histogram::default(),
             calls: Calls::default(),
             busy_from: AtomicU64::new(u64::MAX),
+            gate: Arc::default(),
+            waiting: Default::default(),
         })
     }
 
@@ -207,6 +214,26 @@ impl Node {
     fn is_at_hand(&self, hash: &BlockHash) -> bool {
         let from = usize::try_from(self.busy_from.load(Ordering::Relaxed)).unwrap();
         !self.inner.lock().unwrap().stored.iter().skip(from).any(|other| other == hash)
+    }
+
+    /// Has the list of stored blocks be shorter than it was.
+    pub(crate) fn forget(&self, count: usize) {
+        let mut inner = self.inner.lock().unwrap();
+        let len = inner.stored.len() - count;
+        inner.stored.truncate(len);
+    }
+
+    /// How many waited at the gate at once, at most.
+    pub(crate) fn most_waiting(&self) -> u64 {
+        self.waiting[1].load(Ordering::Relaxed)
+    }
+
+    /// Waits until the gate is open.
+    fn pass(&self) {
+        let waiting = self.waiting[0].fetch_add(1, Ordering::Relaxed) + 1;
+        self.waiting[1].fetch_max(waiting, Ordering::Relaxed);
+        drop(self.gate.lock());
+        self.waiting[0].fetch_sub(1, Ordering::Relaxed);
     }
 
     /// How often it was to write a checkpoint.
@@ -394,7 +421,25 @@ impl Backend for Node {
         self.saves.fetch_add(1, Ordering::Relaxed);
     }
 
+    fn prompt(&self) -> Option<Arc<dyn Source>> {
+        let inner = self.inner.lock().unwrap();
+        let (gate, blocks) = (Arc::clone(&self.gate), inner.blocks.clone());
+        let read = move |hash: &BlockHash| {
+            drop(gate.lock());
+            Ok(blocks.get(hash).cloned())
+        };
+        Some(Arc::new(Still {
+            params: inner.params.clone(),
+            tree: inner.engine.sync().tree().clone(),
+            worlds: self.worlds.clone(),
+            read: Box::new(read),
+            now: Box::new(|| caesure_prompt::Now { mono: Duration::ZERO, unix: START }),
+            counters: Vec::new(),
+        }))
+    }
+
     fn threads(&self) -> Vec<Thread> {
+        self.pass();
         let busy = Duration::from_secs(61);
         vec![Thread { id: 7, name: "<i>loop</i>".into(), state: "running", busy }]
     }

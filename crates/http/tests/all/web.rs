@@ -30,7 +30,7 @@ const PAGES: [&str; 10] = [
 ];
 
 /// Runs the web UI over a node while `test` asks it.
-fn with_pages(node: &Arc<Node>, options: WebOptions, test: impl FnOnce(Client)) {
+pub(crate) fn with_pages(node: &Arc<Node>, options: WebOptions, test: impl FnOnce(Client)) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let stop = Stop::new();
@@ -51,17 +51,23 @@ fn with_pages(node: &Arc<Node>, options: WebOptions, test: impl FnOnce(Client)) 
     });
 }
 
-fn options() -> WebOptions {
+pub(crate) fn options() -> WebOptions {
     WebOptions::new([7; 32])
 }
 
-fn with_users() -> WebOptions {
+pub(crate) fn with_users() -> WebOptions {
     let users = vec![WebUser::new("anna", "secret: 1"), WebUser::new("bob", "p")];
     WebOptions { users, ..options() }
 }
 
 /// Asks with headers of the test's own.
-fn ask(client: &Client, method: &str, path: &str, headers: &str, body: &str) -> Response {
+pub(crate) fn ask(
+    client: &Client,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> Response {
     let host = if headers.contains("Host:") { "" } else { "Host: localhost:1\r\n" };
     let length = body.len();
     let request = format!(
@@ -72,17 +78,17 @@ fn ask(client: &Client, method: &str, path: &str, headers: &str, body: &str) -> 
     response
 }
 
-fn get(client: &Client, path: &str) -> Response {
+pub(crate) fn get(client: &Client, path: &str) -> Response {
     ask(client, "GET", path, "", "")
 }
 
 /// Sends a form of a page, with the token that the page has.
-fn submit(client: &Client, path: &str, headers: &str, fields: &str) -> Response {
+pub(crate) fn submit(client: &Client, path: &str, headers: &str, fields: &str) -> Response {
     let token = token(&get(client, path).body);
     ask(client, "POST", path, headers, &format!("token={token}&{fields}"))
 }
 
-fn token(page: &str) -> String {
+pub(crate) fn token(page: &str) -> String {
     let (_, rest) = page.split_once("name=\"token\" value=\"").expect("a form");
     rest.split_once('"').unwrap().0.to_owned()
 }
@@ -92,17 +98,28 @@ fn sha(parts: &[&str]) -> String {
 }
 
 /// The nonce of a refusal.
-fn nonce(response: &Response) -> String {
+pub(crate) fn nonce(response: &Response) -> String {
     let challenge = response.header("www-authenticate").unwrap();
     assert!(challenge.starts_with("Digest realm=\"caesure\", qop=\"auth\", algorithm=SHA-256"));
     challenge.split_once("nonce=\"").unwrap().1.split_once('"').unwrap().0.to_owned()
 }
 
 /// Answers a challenge as RFC 7616 wants it.
-fn login(user: &str, password: &str, nonce: &str, count: u64, path: &str) -> String {
+pub(crate) fn login(user: &str, password: &str, nonce: &str, count: u64, path: &str) -> String {
+    login_to("GET", [user, password], nonce, count, path)
+}
+
+/// The same, for a method.
+pub(crate) fn login_to(
+    method: &str,
+    [user, password]: [&str; 2],
+    nonce: &str,
+    count: u64,
+    path: &str,
+) -> String {
     let nc = format!("{count:08x}");
     let a1 = sha(&[user, "caesure", password]);
-    let response = sha(&[&a1, nonce, &nc, "abc", "auth", &sha(&["GET", path])]);
+    let response = sha(&[&a1, nonce, &nc, "abc", "auth", &sha(&[method, path])]);
     format!(
         "Authorization: Digest username=\"{user}\", realm=\"caesure\", nonce=\"{nonce}\", uri=\"{path}\", \
          algorithm=SHA-256, qop=auth, nc={nc}, cnonce=\"abc\", response=\"{response}\"\r\n"
@@ -518,7 +535,7 @@ fn the_log_is_filtered_by_facility_and_text() {
 }
 
 /// Opens a stream of events.
-fn events(client: &Client, path: &str, headers: &str) -> BufReader<TcpStream> {
+pub(crate) fn events(client: &Client, path: &str, headers: &str) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(client.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").unwrap();
@@ -532,7 +549,7 @@ fn events(client: &Client, path: &str, headers: &str) -> BufReader<TcpStream> {
 }
 
 /// Reads the next event: its name, its id and its data.
-fn next(stream: &mut impl BufRead) -> (String, String, String) {
+pub(crate) fn next(stream: &mut impl BufRead) -> (String, String, String) {
     let (mut name, mut id, mut data) = (String::new(), String::new(), String::new());
     loop {
         let mut line = String::new();
