@@ -221,6 +221,41 @@ fn the_environment_names_the_file_and_says_no_and_secrets_are_not_shown() {
     assert!(shown.contains("testnet = true  # x.toml line 1"), "{shown}");
     assert!(shown.contains("rpcpassword = \"(secret)\"") && !shown.contains("hidden"), "{shown}");
     assert!(!shown.contains("no-rpc = true"), "{shown}");
+    let shown = printed(world.command(&["--print-config"]).env("CAESURE_NO_RPC", "1"));
+    assert!(shown.contains("no-rpc = true  # environment CAESURE_NO_RPC"), "{shown}");
+}
+
+#[test]
+fn the_network_that_is_said_anywhere_chooses_the_section() {
+    let world = World::new();
+    let sections = "[testnet3]\npar = 3\n[regtest]\npar = 4\n[main]\npar = 5\n";
+    let shown = |first: &str, words: &[&str], network: &str| {
+        world.write("base/caesure.toml", &format!("{first}{sections}"));
+        let mut command = world.command(&[words, &["--print-config"]].concat());
+        printed(command.env("CAESURE_NETWORK", network))
+    };
+    for (first, words, network, par) in [
+        ("", &[][..], "", 5),
+        ("testnet = true\n", &[], "", 3),
+        ("testnet = false\nnetwork = \"regtest\"\n", &[], "", 4),
+        ("network = \"main\"\n", &["-t"], "", 3),
+        ("testnet = true\n", &["--network", "regtest"], "", 4),
+        ("", &[], "regtest", 4),
+        ("", &["-t"], "regtest", 3),
+    ] {
+        let shown = shown(first, words, network);
+        assert!(shown.contains(&format!("par = {par}  # base/")), "{first} {words:?} {shown}");
+        let chosen = shown.contains("testnet = true  #");
+        assert_eq!(chosen, par == 3, "{first} {words:?} {shown}");
+    }
+}
+
+#[test]
+fn settings_stand_before_what_comes_behind_two_dashes() {
+    let world = World::with_chain();
+    fs::rename(world.path("x.dat"), world.path("-x")).unwrap();
+    world.write("base/caesure.toml", "network = \"regtest\"\npar = 1\n");
+    world.printed(&["import", "--", "-x"]);
 }
 
 #[test]
@@ -283,9 +318,13 @@ fn a_file_of_arguments_stands_for_its_lines() {
 #[test]
 fn completions_are_programs_of_their_shells() {
     let world = World::new();
-    for shell in ["bash", "zsh", "fish"] {
+    for (shell, of) in [
+        ("bash", " -o default caesure\n"),
+        ("zsh", "#compdef caesure\n"),
+        ("fish", "\ncomplete -c caesure -n "),
+    ] {
         let script = world.printed(&["completions", shell]);
-        for word in ["import", "horizon", "completions"] {
+        for word in ["import", "horizon", "completions", of] {
             assert!(script.contains(word), "{shell}: {word}");
         }
         world.write(shell, &script);

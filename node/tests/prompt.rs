@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+/// Longer than anything here takes on a busy machine, and shorter than a line may run.
+const LONG: Duration = Duration::from_secs(150);
+
 /// A base with a generated chain, and perhaps a node on it.
 struct World {
     dir: TempDir,
@@ -54,11 +57,15 @@ impl World {
         self.dir.path().join("base/regtest/monitor.sock")
     }
 
-    /// Starts a node with a monitor and waits until that answers.
-    fn start(&mut self, words: &[&str]) {
+    fn start_command(&mut self, words: &[&str]) {
         let mut command = self.command(&["-m", "--only-connect", "--no-dns-seed", "--no-rpc"]);
         let child = command.args(words).stderr(Stdio::null()).stdout(Stdio::null()).spawn();
         self.node = Some(child.unwrap());
+    }
+
+    /// Starts a node with a monitor and waits until that answers.
+    fn start(&mut self, words: &[&str]) {
+        self.start_command(words);
         while UnixStream::connect(self.socket()).is_err() {
             let ended = self.node.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "the node has ended: {ended:?}");
@@ -298,14 +305,28 @@ fn a_session_takes_keys_and_refuses_lines_without_end() {
     let refused = world.command(&["-m", "taken", "--only-connect", "--no-rpc"]).output().unwrap();
     assert!(text(&refused.stderr).contains("is no socket"), "{refused:?}");
     assert_eq!(fs::read(world.dir.path().join("taken")).unwrap(), b"");
-    world.start(&[]);
+    world.start(&["-u", "me:hidden", "--user=me:hidden", "-vume:hidden"]);
+    // The log's own thread writes it in its time.
+    let mut logged = std::iter::repeat_with(|| world.type_in("log(99)\n"));
+    let started = logged.find(|shown| shown.contains("regtest")).unwrap();
+    assert_eq!(started.matches("(secret)").count(), 3, "{started}");
+    assert!(!started.contains("hidden"), "{started}");
     let left = world.dir.path().join("base/regtest").read_dir().unwrap();
     let mut left = left.map(|entry| entry.unwrap().file_name());
     assert!(left.all(|name| !name.to_str().unwrap().starts_with(".m")));
     assert!(world.type_in("[1,\n\x032\n").ends_with("... \n>>> 2\n>>> "));
-    let endless = format!("[\n{}\n7\n", "x".repeat(5 << 20));
+    let peak = || {
+        let id = world.node.as_ref().unwrap().id();
+        // Where the system does not tell, nothing is seen to grow.
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse::<u64>().unwrap())
+    };
+    let before = peak();
+    let endless = format!("[\n{}\n7\n", "x".repeat(80 << 20));
     let shown = world.type_in(&endless);
     assert!(shown.ends_with("... error: a line has at most 4194304 bytes\n>>> 7\n>>> "), "{shown}");
+    assert!(peak() < before + (40 << 10), "the line was not held");
     let mut stream = UnixStream::connect(world.socket()).unwrap();
     stream.write_all(b"1\n").unwrap();
     read_until(&mut stream, b">>> 1\n>>> ");
@@ -319,4 +340,68 @@ fn a_session_takes_keys_and_refuses_lines_without_end() {
     while !world.type_in("log(50, \"command Save\").len()\n").contains(">>> 1\n") {
         sleep(Duration::from_millis(20));
     }
+}
+
+/// Connects until there is a seat, `LONG` at most.
+fn seat(world: &World) -> UnixStream {
+    let mut waited = Duration::ZERO;
+    loop {
+        let mut stream = UnixStream::connect(world.socket()).unwrap();
+        let mut first = [0];
+        stream.read_exact(&mut first).unwrap();
+        if first == *b"c" {
+            return stream;
+        }
+        assert!(waited < LONG, "no session has ended");
+        sleep(Duration::from_millis(50));
+        waited += Duration::from_millis(50);
+    }
+}
+
+#[test]
+fn who_is_gone_or_reads_nothing_leaves_the_seat_and_keeps_nobody_waiting() {
+    let mut world = World::new();
+    world.start(&[]);
+    let _idle: Vec<UnixStream> = (0..14).map(|_| seat(&world)).collect();
+    // It reads nothing of an answer that no buffer holds.
+    let mut slow = seat(&world);
+    slow.write_all(b"a = \"\"; a.pad(1000000, \"x\"); a\n").unwrap();
+    // Few operations, each of them long: it would run for as long as a line may.
+    let mut busy = seat(&world);
+    busy.write_all(b"a = \"\"; a.pad(1000000, \"x\"); loop { b = a + a }\n").unwrap();
+    let said = world.type_in("");
+    assert!(said.starts_with("16 sessions are open"), "{said}");
+    drop(busy);
+    let mut next = seat(&world);
+    next.write_all(b"1 + 1\n").unwrap();
+    read_until(&mut next, b">>> 2\n>>> ");
+    // Only the slow one can make room now.
+    let mut last = seat(&world);
+    last.write_all(b"stop()\n").unwrap();
+    read_until(&mut last, b"'stopping'\n>>> ");
+    assert!(world.node.take().unwrap().wait().unwrap().success());
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).unwrap();
+    assert!(rest.len() < 1_000_000, "it has taken what was sent, and no more");
+}
+
+#[test]
+fn the_socket_is_made_in_a_folder_that_is_its_owners_alone() {
+    let mut world = World::new();
+    // That folder is there for an instant: it is looked for until it is met.
+    let met = (0..100).find_map(|_| {
+        world.start_command(&[]);
+        let node = world.node.as_mut().unwrap();
+        let folder = world.dir.path().join(format!("base/regtest/.m{}", node.id()));
+        let mut mode = None;
+        while mode.is_none() && !world.socket().exists() {
+            mode = fs::metadata(&folder).ok().map(|it| it.permissions().mode() & 0o777);
+        }
+        let node = world.node.as_mut().unwrap();
+        node.kill().unwrap();
+        node.wait().unwrap();
+        let _ = fs::remove_file(world.socket());
+        mode
+    });
+    assert_eq!(met, Some(0o700));
 }
