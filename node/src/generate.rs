@@ -1,12 +1,14 @@
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use caesure_consensus::{Network, Params};
 use caesure_generate::{Options, Summary, generate};
 use serde_json::json;
 
 use crate::args::{self, Common};
+use crate::import::stop_flag;
 use crate::progress::measure;
 use crate::{Error, Outcome, report};
 
@@ -19,7 +21,12 @@ pub(crate) fn run(common: &Common, args: &args::Generate) -> Result<Outcome, Err
         forks: args.forks,
         seed: args.seed,
     };
-    let summary = write_chain(&args.out, &options)?;
+    let summary = match write_chain(&args.out, &options) {
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::Interrupted => {
+            return Ok(Outcome::Stopped);
+        }
+        written => written?,
+    };
     report(
         common,
         &json!({
@@ -40,9 +47,13 @@ pub(crate) fn write_chain(path: &Path, options: &Options) -> Result<Summary, Err
     if path.is_file() {
         return Err(Error::io(path)(ErrorKind::AlreadyExists.into()));
     }
+    let stop = stop_flag()?;
     let mut file = BufWriter::new(File::create(path).map_err(Error::io(path))?);
     let written = measure("making blocks", options.blocks.into(), |bar| {
         generate(options, &mut |block| {
+            if stop.load(Ordering::Relaxed) {
+                return Err(ErrorKind::Interrupted.into());
+            }
             let size = u32::try_from(block.len()).expect("a block is under 4 GiB");
             bar.inc(1);
             [&magic[..], &size.to_le_bytes(), block]

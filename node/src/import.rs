@@ -94,7 +94,7 @@ pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>, Error> {
         if stop.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("stopping: what is validated is saved");
+        eprintln!("stopping: what is stored stays; a second signal ends at once");
     })?;
     Ok(Arc::clone(stop))
 }

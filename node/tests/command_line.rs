@@ -428,6 +428,21 @@ fn common_errors_say_what_to_do_next() {
 }
 
 #[test]
+fn a_chain_whose_making_is_stopped_leaves_no_file() {
+    let world = World::new();
+    let words = "generate --profile sig --blocks 3000 --txs 1000000 --pool 9000 --out x.dat";
+    let mut command = world.command(&words.split(' ').collect::<Vec<_>>());
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("the file is begun", || world.path("x.dat").exists());
+    terminate(child.id().try_into().unwrap());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.ends_with("caesure: stopped by a signal before the end\n"), "{said}");
+    assert!(!world.path("x.dat").exists());
+}
+
+#[test]
 fn a_number_below_0_is_a_value_and_the_value_is_what_is_wrong() {
     let world = World::new();
     for (words, wrong) in [
