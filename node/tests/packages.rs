@@ -62,7 +62,8 @@ fn each_crate_builds_from_its_package_alone_and_its_program_prints_what_is_said(
     let programs = programs();
     assert_eq!(programs.keys().map(String::as_str).collect::<Vec<_>>(), PROGRAMS);
     let mut manifest = String::from(
-        "[workspace]\nresolver = \"3\"\nmembers = [\"program-*\"]\n\n[patch.crates-io]\n",
+        "[workspace]\nresolver = \"3\"\nmembers = [\"program-*\"]\n\n[profile.dev]\ndebug = false\n\n\
+         [patch.crates-io]\n",
     );
     for name in &names {
         let archive = dir.path().join(format!("package/caesure-{name}-0.1.0.crate"));
@@ -90,11 +91,11 @@ fn each_crate_builds_from_its_package_alone_and_its_program_prints_what_is_said(
     }
     let target = target.join("packages");
     for name in &names {
-        let expected = programs.get(name).map_or("", |(_, expected)| expected);
+        let (what, expected) =
+            programs.get(name).map_or(("check", ""), |(_, expected)| ("run", expected));
         let package = format!("program-{name}");
         let target = target.to_str().expect("a path of UTF-8");
-        let printed =
-            cargo(dir.path(), &["run", "--quiet", "--target-dir", target, "-p", &package]);
+        let printed = cargo(dir.path(), &[what, "--quiet", "--target-dir", target, "-p", &package]);
         assert_eq!(printed, expected, "the program of {name}");
     }
 }

@@ -1,10 +1,7 @@
 //! The block store and the record reader from outside: faults of the original, crashes, damage,
 //! foreign files, real data, scans and followers.
 
-mod bitcoind;
 mod crash;
-#[path = "../../../../node/tests/support/bitcoind.rs"]
-mod daemon;
 mod damage;
 mod follow;
 mod original;
@@ -15,3 +12,4 @@ mod scale;
 mod scan;
 mod store;
 mod support;
+mod told;

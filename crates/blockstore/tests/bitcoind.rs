@@ -1,5 +1,7 @@
-//! A real `bitcoind`, named by `BITCOIND_EXE`, writes its blocks folder, and is followed.
+//! A real `bitcoind`, named by `BITCOIND_EXE`, writes its blocks folder, and is followed. Apart from the
+//! other tests, since a child holds the locks of their stores until it runs its own program.
 
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test may fail loudly")]
 #![allow(clippy::print_stdout, reason = "says what was followed or left out")]
 
 use std::ops::ControlFlow;
@@ -7,9 +9,16 @@ use std::ops::ControlFlow;
 use caesure_blockstore::{Follow, FollowOptions, RecordReader, ScanOptions, scan};
 use serde_json::json;
 
-use crate::daemon::Bitcoind;
-use crate::follow::Told;
-use crate::support::REGTEST;
+#[path = "../../../node/tests/support/bitcoind.rs"]
+mod daemon;
+#[allow(dead_code, reason = "other tests use all of it")]
+#[path = "all/told.rs"]
+mod told;
+
+use daemon::Bitcoind;
+use told::Told;
+
+const REGTEST: [u8; 4] = [0xfa, 0xbf, 0xb5, 0xda];
 
 /// Mines blocks whose coinbases have this script.
 fn mine(bitcoind: &Bitcoind, count: u32, script: &str) {
