@@ -30,6 +30,8 @@ pub(crate) struct Files {
     magic: [u8; 4],
     tails: Vec<Tail>,
     sweep: Option<RecordReader>,
+    /// What was seen last behind bytes that are no record, or damaged: its place and its hash.
+    odd: Option<(usize, u64, BlockHash)>,
     has_record: bool,
     /// What knows how much of a store's file is durable.
     store: Option<BlockReader>,
@@ -48,7 +50,7 @@ impl Files {
         let is_store = is_dir && block_files(path)?[0].ends_with("blocks.bin");
         let store = is_store.then(|| BlockStore::open_read_only(path, magic)).transpose()?;
         let (path, tails) = (path.to_owned(), Vec::new());
-        Ok(Self { path, magic, tails, sweep: None, has_record: false, store })
+        Ok(Self { path, magic, tails, sweep: None, odd: None, has_record: false, store })
     }
 
     /// The files, and up to where their records were taken.
@@ -85,6 +87,15 @@ impl Files {
                 }
             }
             let tail = &mut self.tails[place.file];
+            let is_odd = tail.file.from != place.position || matches!(found, Found::Damaged(_));
+            let odd = is_odd.then_some((place.file, place.position, hash));
+            if is_odd && self.odd != odd {
+                // A page that was read before it was written may stand before one that was read after:
+                // what is passed over counts only when it is so twice.
+                self.odd = odd;
+                reader = self.begin_sweep()?;
+                continue;
+            }
             tail.file.from = place.position + (PREFIX_SIZE + place.size) as u64;
             tail.last = last;
             self.has_record = true;

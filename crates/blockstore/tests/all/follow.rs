@@ -237,6 +237,40 @@ fn a_record_inside_a_half_written_one_is_not_taken() {
     }
 }
 
+/// The system gives a reader one page as it was before a write and the next one as it is after.
+#[test]
+fn no_block_is_lost_that_is_written_while_it_is_read() {
+    let mut prev_block = BlockHash::ZERO;
+    let block = |tag: u32| {
+        let block = TestBlock::mine(prev_block, tag, 37 * tag as usize % 3_000);
+        prev_block = block.hash;
+        block
+    };
+    let blocks: Vec<TestBlock> = (0..3_000).map(block).collect();
+    let records: Vec<Vec<u8>> = blocks.iter().map(|block| block.record(REGTEST)).collect();
+    for _ in 0..4 {
+        let dir = new_dir();
+        let file = fs::File::create(dir.path().join("blk00000.dat")).unwrap();
+        file.set_len(16 << 20).unwrap();
+        let mut told = Told::default();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let mut at = 0;
+                for record in &records {
+                    file.write_all_at(record, at).unwrap();
+                    at += record.len() as u64;
+                }
+            });
+            let mut follow = open(dir.path(), FollowPosition::default());
+            while !writer.is_finished() {
+                told.poll(&mut follow);
+            }
+            told.poll(&mut follow);
+        });
+        assert_eq!(told.chain.len(), blocks.len());
+    }
+}
+
 #[test]
 fn a_damaged_record_is_passed_over_and_told_when_it_is_stored_again() {
     let blocks = chain(5);
