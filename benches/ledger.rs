@@ -184,12 +184,11 @@ fn contend(
     rounds: usize,
 ) {
     let mut rng = Rng(2);
-    for name in ["this ledger", "another ledger"] {
+    for (name, apart) in [("this ledger", None), ("another ledger", Some(apart))] {
         let mut times: [Vec<f64>; 4] = Default::default();
         for _ in 0..rounds {
-            let is_own = name == "this ledger";
-            let world = if is_own { ledger.tip() } else { apart.0.clone() };
-            let from = if is_own { &*branch } else { apart.1 };
+            let own = ledger.tip();
+            let (world, from) = apart.unwrap_or((&own, branch));
             let outpoints: Vec<OutPoint> =
                 (0..32 << 10).map(|_| from.outpoint(&mut rng, usize::MAX)).collect();
             let built: Vec<Built> = (0..6).map(|_| driver.block(branch)).collect();
@@ -199,7 +198,7 @@ fn contend(
             let look = |is_done: &AtomicBool| {
                 let chunks = outpoints.chunks(1_024).cycle();
                 let chunks = chunks.take_while(|_| !is_done.load(Ordering::Relaxed)).take(1_000);
-                chunks.map(|some| time(|| get_many(&world, some)).0 / 1_024.0).collect::<Vec<_>>()
+                chunks.map(|some| time(|| get_many(world, some)).0 / 1_024.0).collect::<Vec<_>>()
             };
             let is_done = AtomicBool::new(false);
             let alone = std::thread::scope(|scope| {
@@ -210,13 +209,12 @@ fn contend(
             });
             let blocks_alone = blocks(&built[..3]);
             is_done.store(false, Ordering::Relaxed);
-            let both = std::thread::scope(|scope| {
+            let [look_both, blocks_both] = std::thread::scope(|scope| {
                 let looker = scope.spawn(|| look(&is_done));
                 let blocks_both = blocks(&built[3..]);
                 is_done.store(true, Ordering::Relaxed);
                 [looker.join().expect("the look-ups end"), blocks_both]
             });
-            let [look_both, blocks_both] = both;
             let new = [alone, look_both, blocks_alone, blocks_both];
             times.iter_mut().zip(new).for_each(|(all, new)| all.extend(new));
         }
