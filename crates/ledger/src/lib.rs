@@ -392,6 +392,7 @@ impl Ledger {
         for batch in coins.chunks(BATCH) {
             batch.iter().for_each(|&(key, _)| table.prefetch(key));
             batch.iter().for_each(|&(key, _)| table.prefetch_second(key));
+            batch.iter().for_each(|&(key, _)| table.prefetch_room(key));
             for &(key, place) in batch {
                 let is_same = |other| self.shared.is_same(other, place);
                 let is_in = match are_new {

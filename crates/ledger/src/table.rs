@@ -171,6 +171,10 @@ fn matches(bucket: &Bucket, key: Key) -> impl Iterator<Item = (&AtomicU64, u64)>
     })
 }
 
+fn is_full(bucket: &Bucket) -> bool {
+    bucket.iter().all(|slot| slot.load(Relaxed) != 0)
+}
+
 fn peek_bucket(bucket: &Bucket, key: Key) -> Option<Slot> {
     matches(bucket, key).next().map(|(_, word)| Slot::of(word))
 }
@@ -467,9 +471,23 @@ impl Table {
     /// Asks for the line of the second bucket where the first one is full.
     pub(crate) fn prefetch_second(&self, key: Key) {
         if let Some([first, second]) = self.bucket_pair(key)
-            && first.iter().all(|slot| slot.load(Relaxed) != 0)
+            && is_full(first)
         {
             mapping::prefetch(second);
+        }
+    }
+
+    /// Asks for the lines where coins of the first bucket may go, where both are full.
+    pub(crate) fn prefetch_room(&self, key: Key) {
+        if let Some(pair) = self.bucket_pair(key)
+            && pair.into_iter().all(is_full)
+        {
+            let (group, at) = (self.number(key), key.buckets()[0]);
+            let Ok(group) = self.segment(group) else { return };
+            for word in pair[0] {
+                let other = other_bucket(at, word.load(Relaxed) >> TAG_SHIFT);
+                mapping::prefetch(&group.words[other * WAYS]);
+            }
         }
     }
 
