@@ -76,20 +76,77 @@ fn a_reader_misses_no_coin_while_groups_fill_up_and_are_split() {
     assert_eq!(table.live(), MANY - MANY.div_ceil(3));
 }
 
-#[test]
-fn coins_whose_keys_are_alike_are_told_apart() {
+/// Keys of one place of the table: the bits between a key's bucket and its tag stand nowhere in it.
+fn alike(place: Place) -> Key {
+    Key(0x1234_5678_0000_0321 | place << 10)
+}
+
+/// A table with coins of such keys.
+fn crowded(coins: Place) -> (tempfile::TempDir, Table) {
     let folder = tempfile::tempdir().unwrap();
     let table = Table::new(1 << 30, folder.path().into(), None).unwrap();
-    // The bits between a key's bucket and its tag stand nowhere in the table.
-    let alike = |place: Place| Key(0x1234_5678_0000_0321 | place << 10);
-    for place in 1..=16 {
+    for place in 1..=coins {
         assert!(alike(place).is_alike(alike(1)));
         let is_in = table.insert(alike(place), Slot::at(place, false), |_| Ok(false));
         assert!(is_in.unwrap(), "both buckets have room for {place}");
     }
+    (folder, table)
+}
+
+#[test]
+fn coins_whose_keys_are_alike_are_told_apart() {
+    let (_folder, table) = crowded(16);
     let is_there =
         |place| table.find(alike(place), |slot| Ok(slot.place() == Some(place))).unwrap();
     assert!((1..=16).all(is_there) && !is_there(17));
+}
+
+#[test]
+fn what_is_said_of_a_slot_that_changes_meanwhile_counts_for_nothing() {
+    let (_folder, table) = crowded(1);
+    let (key, [before, after]) = (alike(1), [false, true].map(|is_spent| Slot::at(1, is_spent)));
+    let answers: [fn() -> Result<bool, Error>; 3] =
+        [|| Ok(true), || Ok(false), || Err(Error::TableFull)];
+    for answer in answers {
+        let mut seen = Vec::new();
+        let found = table.find(key, |slot| {
+            seen.push(slot);
+            match seen.len() {
+                1 => table.replace(key, before, after).and_then(|_| answer()),
+                _ => Ok(true),
+            }
+        });
+        assert!(found.unwrap());
+        assert_eq!(seen, [before, after]);
+        assert!(table.replace(key, after, before).unwrap());
+    }
+
+    // Nor does the place of a coin whose spender takes it back while it is copied.
+    let spent = Slot::spent_by(3, 0);
+    assert!(table.replace(key, before, spent).unwrap());
+    let mut words = vec![0; GROUP_SLOTS];
+    let stale = |_| table.replace(key, spent, before).map(|_| 77);
+    table.copy(table.number(key), &mut words, stale).unwrap();
+    words.retain(|&word| word != 0);
+    assert_eq!(words, [before.word(key.tag())]);
+}
+
+#[test]
+fn a_coin_that_moves_to_a_bucket_which_was_looked_at_already_is_found() {
+    let (_folder, table) = crowded(9);
+    let (first, last) = (alike(1), alike(9));
+    let [_, second] = last.buckets();
+    let mut seen = Vec::new();
+    let found = table.find(last, |slot| {
+        seen.push(slot.place().unwrap());
+        if seen.len() == 8 {
+            assert!(table.remove(first, Slot::at(1, false)).unwrap());
+            assert!(make_room(table.group(table.number(last)).unwrap(), second).is_some());
+        }
+        Ok(slot.place() == Some(9))
+    });
+    assert!(found.unwrap(), "the first bucket is looked at again");
+    assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
 }
 
 #[test]
