@@ -47,6 +47,7 @@ struct Entry {
     skip: HeaderId,
     height: u32,
     is_invalid: bool,
+    has_valid_scripts: bool,
 }
 
 const _: () = assert!(size_of::<Entry>() == 128, "the size is documented");
@@ -330,6 +331,18 @@ impl HeaderTree {
         self.best = best.unwrap_or(Self::GENESIS);
     }
 
+    /// Marks a block as one whose scripts, and those of its ancestors, were run and are good.
+    /// Core: `BLOCK_VALID_SCRIPTS`.
+    pub fn mark_scripts_valid(&mut self, id: HeaderId) {
+        self.entries[id.0 as usize].has_valid_scripts = true;
+    }
+
+    /// Returns whether a block was [marked](Self::mark_scripts_valid) so.
+    #[must_use]
+    pub fn has_valid_scripts(&self, id: HeaderId) -> bool {
+        self.entry(id).has_valid_scripts
+    }
+
     /// Returns whether a header or an ancestor of it was marked as invalid.
     #[must_use]
     pub fn is_invalid(&self, id: HeaderId) -> bool {
@@ -397,6 +410,7 @@ impl HeaderTree {
             skip: skip.unwrap_or(id),
             height,
             is_invalid: false,
+            has_valid_scripts: false,
         });
         let entries = &self.entries;
         self.ids.insert_unique(key(&hash), id.0, |id| key(&entries[*id as usize].hash));

@@ -318,6 +318,34 @@ fn a_transaction_on_several_forks_is_verified_once() {
     assert_eq!(chain.counts.invalid, 0);
 }
 
+#[test]
+fn scripts_of_a_branch_that_left_the_window_are_not_run_again_when_it_wins() {
+    let params = Params::new(Network::Regtest);
+    let (mut maker, blocks, tx) = funded(&params, &[OP_1], &[]);
+    let tip = blocks[107].0;
+    let folder = tempfile::tempdir().unwrap();
+    let mut chain = open(&folder, &params, 5);
+    chain.settled(&blocks);
+    let one = maker.with_tx(tip, 1, &tx);
+    let (one_id, hash) = (one.0, maker.tree.hash(one.0));
+    chain.settled(&[one]);
+    let other = maker.branch(tip, 20, 600, 2);
+    chain.settled(&other);
+    assert_eq!((chain.tip_id(), chain.ledger.holds(&hash)), (other[19].0, false));
+    assert_eq!((chain.counts.inputs, chain.counts.scripts_cached), (1, 0));
+    let more = maker.branch(one_id, 20, 600, 3);
+    chain.settled(&more);
+    assert_eq!(chain.tip_id(), more[19].0);
+    assert_eq!((chain.counts.inputs, chain.counts.scripts_cached), (2, 0));
+
+    let alone = tempfile::tempdir().unwrap();
+    let mut alone = open(&alone, &params, 5);
+    let branch = [maker.with_tx(tip, 1, &tx)];
+    [&blocks[..], &branch, &more].into_iter().for_each(|some| alone.settled(some));
+    let sets = [&chain, &alone].map(|chain| chain.ledger.tip().summary().unwrap());
+    assert_eq!(sets[0], sets[1]);
+}
+
 /// Scripts that pass only while a deployment does not hold: what locks and what unlocks.
 fn forbidden_later() -> [(Deployment, Vec<u8>, Vec<u8>); 4] {
     // No strict encoding, and no signature of this key either.
