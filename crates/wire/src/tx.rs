@@ -341,6 +341,7 @@ pub struct Witness<'a> {
 }
 
 impl<'a> Witness<'a> {
+    #[inline]
     pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let left = reader.compact_size()?;
         let witness = Self { reader: reader.clone(), left };
