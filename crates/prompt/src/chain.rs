@@ -160,7 +160,8 @@ fn register_db(engine: &mut Engine, context: &Arc<Context>) {
     engine.register_fn("tips", move || tips(&c));
     let c = with();
     engine.register_fn("compute_reward", move |height: INT| -> Res<INT> {
-        Ok(subsidy(u32::try_from(height).map_err(told)?, c.source.params()))
+        let height = u32::try_from(height).map_err(|_| told("a height is from 0 to 4294967295"))?;
+        Ok(subsidy(height, c.source.params()))
     });
     engine.register_fn("bcrepr", |satoshi: INT| bitcoins(satoshi));
 }

@@ -8,6 +8,7 @@ use caesure_ledger::World;
 use caesure_wire::BlockHash;
 use rhai::{Dynamic, EvalAltResult};
 
+use crate::help::plain;
 use crate::values::Name;
 use crate::{Limits, Source};
 
@@ -164,8 +165,8 @@ impl Context {
                 Some(hash) => hash.to_string(),
                 None => {
                     return fail(format!(
-                        "a block is named by height, hash or tip-N, not by a {}",
-                        named.type_name()
+                        "a block is named by height, hash or tip-N, not by ({})",
+                        plain(named.type_name())
                     ));
                 }
             },

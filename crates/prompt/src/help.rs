@@ -288,6 +288,25 @@ pub const ENTRIES: &[Entry] = &[
     entry("stop()", "stops the node", "stop()"),
 ];
 
+/// The interpreter's names of types, in words.
+pub(crate) fn plain(types: &str) -> String {
+    let words =
+        [("&str | ImmutableString | String", "text"), ("i64", "number"), ("f64", "fraction")];
+    words.iter().fold(types.to_owned(), |text, (name, word)| text.replace(name, word))
+}
+
+/// What is wrong with a call, `NAME (TYPES)`, for which there is no function.
+pub(crate) fn misfit(call: &str) -> String {
+    let (name, types) = call.split_once(" (").unwrap_or((call, ")"));
+    let forms = ENTRIES.iter().filter(|it| it.name() == name && it.form.contains('('));
+    let forms: Vec<&str> = forms.map(|it| it.form).collect();
+    match (forms.is_empty(), name.starts_with(|it: char| it.is_alphabetic())) {
+        (false, _) => format!("{} does not take ({}", forms.join(" or "), plain(types)),
+        (true, true) => format!("there is no function {name} for ({}", plain(types)),
+        (true, false) => format!("{name} does not work on ({}", plain(types)),
+    }
+}
+
 /// Teaches the interpreter to tell what it has.
 pub(crate) fn register(engine: &mut Engine, context: &Arc<Context>) {
     let c = Arc::clone(context);

@@ -9,6 +9,7 @@ use caesure_text::hex;
 use rhai::{Array, Dynamic, Engine, INT};
 
 use crate::context::{Context, Res, fail, told};
+use crate::help::plain;
 use crate::show::quoted_bytes;
 use crate::values::{Bytes, InputValue, OutputValue, index_of, int};
 
@@ -141,8 +142,8 @@ pub(crate) fn script_of(context: &Context, value: &Dynamic) -> Res<Bytes> {
         bytes_of(context, &value.to_string())
     } else {
         fail(format!(
-            "bytes, hexadecimal, an input or an output is wanted, not a {}",
-            value.type_name()
+            "bytes, hexadecimal, an input or an output is wanted, not ({})",
+            plain(value.type_name())
         ))
     }
 }

@@ -323,7 +323,9 @@ impl Session {
             EvalAltResult::ErrorVariableNotFound(name, _)
             | EvalAltResult::ErrorPropertyNotFound(name, _) => Some(name.clone()),
             EvalAltResult::ErrorFunctionNotFound(call, _) => {
-                call.split([' ', '(']).next().map(ToOwned::to_owned)
+                let name = call.split([' ', '(']).next();
+                let name = name.filter(|name| ENTRIES.iter().all(|it| it.name() != *name));
+                name.map(ToOwned::to_owned)
             }
             EvalAltResult::ErrorDotExpr(text, _) => text.split('\'').nth(1).map(ToOwned::to_owned),
             _ => None,
@@ -338,6 +340,11 @@ impl Session {
                     self.context.limits.operations
                 )
             }
+            EvalAltResult::ErrorFunctionNotFound(call, _) => help::misfit(call),
+            EvalAltResult::ErrorDotExpr(text, _) => match *text.split('\'').collect::<Vec<_>>() {
+                [_, name, _, kind, _] => format!("there is no {name} in a {}", help::plain(kind)),
+                _ => error.to_string(),
+            },
             other => other.to_string(),
         };
         if let Some(near) = unknown.and_then(|name| self.nearest(&name)) {
@@ -351,7 +358,7 @@ impl Session {
         let names = self.names().into_iter().filter(|known| known != name);
         let ranked = names.map(|known| (strsim::damerau_levenshtein(name, &known), known));
         let (distance, near) = ranked.min()?;
-        (distance <= 1 + name.len() / 4).then_some(near)
+        (distance < name.len() && distance <= 1 + name.len() / 4).then_some(near)
     }
 }
 

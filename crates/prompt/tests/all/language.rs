@@ -94,7 +94,27 @@ fn an_unknown_name_suggests_the_nearest() {
         let fault = fault(&mut session, line);
         assert!(fault.ends_with(&format!("; is {near} meant?")), "{fault}");
     }
-    assert!(!fault(&mut session, "xyzzyplugh").contains("meant"));
+    for line in ["xyzzyplugh", "x = 1; x.y", "block(0) < block(1)", "blocks(\"a\")"] {
+        assert!(!fault(&mut session, line).contains("meant"), "{line}");
+    }
+}
+
+#[test]
+fn a_call_that_does_not_fit_says_what_would() {
+    let mut session = session();
+    for (line, expected) in [
+        ("bcrepr(\"a\")", "bcrepr(SATOSHI) does not take (text)"),
+        ("block(0).txs.filter(5)", "LIST.filter(FUNCTION) does not take (LIST, number)"),
+        ("by_nun(1)", "there is no function by_nun for (number); is by_num meant?"),
+        ("block(0) + 1.5", "+ does not work on (BLOCK, fraction)"),
+        ("block(0).foo", "there is no foo in a BLOCK"),
+        ("block(1.5)", "a block is named by height, hash or tip-N, not by (fraction)"),
+        ("parse_script(5)", "bytes, hexadecimal, an input or an output is wanted, not (number)"),
+        ("compute_reward(-1)", "a height is from 0 to 4294967295"),
+    ] {
+        let fault = fault(&mut session, line);
+        assert!(fault.ends_with(expected), "{line}: {fault}");
+    }
 }
 
 #[test]
