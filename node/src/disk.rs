@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::{self, JoinHandle};
 
-use caesure_blockstore::{BlockReader, BlockStore};
+use caesure_blockstore::{BlockReader, Error as StoreError};
 use caesure_engine::{ChainEvent, ChainRequest, Input};
 use caesure_http::Stored;
 use caesure_wire::{BlockHash, NetAddress};
@@ -21,36 +21,87 @@ use crate::validator::Task;
 pub(crate) enum Job {
     /// A stored block is wanted; the answer is [`ChainEvent::Read`].
     Read { ticket: u64, hash: BlockHash },
-    /// The same, for another thread. The writer is asked for one that the index does not have yet, and
-    /// answers when it can.
-    Find { hash: BlockHash, answer: Sender<Result<Option<Vec<u8>>, String>> },
-    /// Stored blocks are wanted by their place in the list of them.
-    Stored { from: u64, count: usize, answer: Sender<Result<Stored, String>> },
-    /// How many transactions a block has is wanted, if the index on the disk has it.
-    CountTxs { hash: BlockHash, answer: Sender<Result<Option<u32>, String>> },
     /// A file of the network's folder is replaced.
     Save { file: &'static str, bytes: Vec<u8> },
     /// Go on with nothing more.
     Stop,
 }
 
-/// Reads blocks and replaces files, in the order in which it is asked.
+/// The stored blocks, for all threads: those that the writer has not synced are there too, and nobody
+/// waits for it.
+pub(crate) struct Blocks(RwLock<BlockReader>);
+
+impl Blocks {
+    fn beside(store: &BlockReader) -> Result<Self, Error> {
+        Ok(Self(RwLock::new(store.beside()?)))
+    }
+
+    /// A block's bytes, none when it is not stored or pruned.
+    pub(crate) fn read(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, StoreError> {
+        self.find(|blocks| blocks.read(hash))
+    }
+
+    /// How many transactions a block has or had, none when it was never stored or that is not known.
+    pub(crate) fn tx_count(&self, hash: &BlockHash) -> Result<Option<u32>, StoreError> {
+        Ok(self.find(|blocks| blocks.tx_count(hash))?.flatten())
+    }
+
+    /// The blocks from a number on, as far as the index on the disk has them.
+    pub(crate) fn stored(&self, from: u64, count: usize) -> Result<Stored, StoreError> {
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        if self.reader().len() <= from {
+            self.refresh()?;
+        }
+        let blocks = self.reader();
+        Ok(Stored { hashes: blocks.stored(from, count), len: blocks.len() as u64 })
+    }
+
+    /// What is not known was synced at this moment, or after the last look at the disk.
+    fn find<T>(
+        &self,
+        find: impl Fn(&BlockReader) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut found = find(&self.reader());
+        if let Err(StoreError::Unknown(_)) = found {
+            self.refresh()?;
+            found = find(&self.reader());
+        }
+        match found {
+            Err(StoreError::Pruned(_) | StoreError::Unknown(_)) => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    fn reader(&self) -> RwLockReadGuard<'_, BlockReader> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refresh(&self) -> Result<bool, StoreError> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).refresh()
+    }
+}
+
+/// Reads blocks for peers and replaces files, in the order in which it is asked.
 pub(crate) struct Disk {
     folder: PathBuf,
-    blocks: BlockReader,
-    /// The writer, who knows of blocks that the index on the disk does not have yet.
+    pub(crate) blocks: Arc<Blocks>,
+    /// The writer, who says what is wrong with a block that cannot be read.
     writer: Sender<Task>,
 }
 
 impl Disk {
-    pub(crate) fn open(folder: &Path, magic: [u8; 4], writer: Sender<Task>) -> Result<Self, Error> {
-        let blocks = BlockStore::open_read_only(folder, magic)?;
+    pub(crate) fn open(
+        folder: &Path,
+        store: &BlockReader,
+        writer: Sender<Task>,
+    ) -> Result<Self, Error> {
+        let blocks = Arc::new(Blocks::beside(store)?);
         Ok(Self { folder: folder.to_owned(), blocks, writer })
     }
 
     /// Works until it is told to stop.
     pub(crate) fn start(
-        mut self,
+        self,
         jobs: Receiver<Job>,
         tell: impl Fn(Input) + Send + 'static,
     ) -> JoinHandle<Result<(), Error>> {
@@ -63,10 +114,10 @@ impl Disk {
     }
 
     /// Returns whether there is to be more.
-    fn work(&mut self, job: Job, tell: &impl Fn(Input)) -> Result<bool, Error> {
+    fn work(&self, job: Job, tell: &impl Fn(Input)) -> Result<bool, Error> {
         match job {
             Job::Stop => return Ok(false),
-            Job::Read { ticket, hash } => match self.read(&hash) {
+            Job::Read { ticket, hash } => match self.blocks.read(&hash) {
                 Ok(Some(block)) => {
                     let block = Some(Arc::new(block));
                     tell(Input::Chain(ChainEvent::Read { ticket, block }));
@@ -77,48 +128,9 @@ impl Disk {
                     let _ = self.writer.send(Task::Request(request));
                 }
             },
-            // Who asked may be gone.
-            Job::Find { hash, answer } => match self.read(&hash) {
-                Ok(None) => _ = self.writer.send(Task::Find(hash, answer)),
-                found => _ = answer.send(found.map_err(|error| error.to_string())),
-            },
-            Job::Stored { from, count, answer } => {
-                let stored = self.stored(from, count).map_err(|error| error.to_string());
-                let _ = answer.send(stored);
-            }
-            Job::CountTxs { hash, answer } => {
-                let counted = self.count_txs(&hash).map_err(|error| error.to_string());
-                let _ = answer.send(counted);
-            }
             Job::Save { file, bytes } => replace_file(&self.folder.join(file), &bytes)?,
         }
         Ok(true)
-    }
-
-    /// The blocks from a number on, as far as the index on the disk has them.
-    fn stored(&mut self, from: u64, count: usize) -> Result<Stored, caesure_blockstore::Error> {
-        let from = usize::try_from(from).unwrap_or(usize::MAX);
-        if self.blocks.len() <= from {
-            self.blocks.refresh()?;
-        }
-        let hashes = self.blocks.stored(from, count);
-        Ok(Stored { hashes, len: self.blocks.len() as u64 })
-    }
-
-    fn count_txs(&mut self, hash: &BlockHash) -> Result<Option<u32>, caesure_blockstore::Error> {
-        let is_known = |blocks: &BlockReader| blocks.contains(hash) || blocks.is_released(hash);
-        if is_known(&self.blocks) || self.blocks.refresh()? && is_known(&self.blocks) {
-            return self.blocks.tx_count(hash);
-        }
-        Ok(None)
-    }
-
-    /// A block that the index on the disk has, as far as is known or after another look.
-    fn read(&mut self, hash: &BlockHash) -> Result<Option<Vec<u8>>, caesure_blockstore::Error> {
-        if !self.blocks.contains(hash) && (!self.blocks.refresh()? || !self.blocks.contains(hash)) {
-            return Ok(None);
-        }
-        self.blocks.read(hash).map(Some)
     }
 }
 
@@ -165,29 +177,27 @@ pub(crate) fn spawn_as<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use caesure_blockstore::BlockStore;
+    use caesure_consensus::{Network, Params};
     use crossbeam_channel::bounded;
 
     use super::*;
 
     #[test]
-    fn a_block_that_the_writer_alone_has_keeps_no_other_job_waiting() {
+    fn blocks_are_read_at_once_before_and_after_the_writer_has_synced_them() {
         let folder = tempfile::tempdir().unwrap();
-        drop(BlockStore::open(folder.path(), *b"abcd").unwrap());
-        let (writer, asked) = bounded(8);
-        let mut disk = Disk::open(folder.path(), *b"abcd", writer).unwrap();
-        let hash = BlockHash([1; 32]);
-        let (answer, found) = bounded(1);
-        assert!(disk.work(Job::Find { hash, answer }, &|_| ()).unwrap());
-        let (answer, counted) = bounded(1);
-        assert!(disk.work(Job::CountTxs { hash, answer }, &|_| ()).unwrap());
-        assert_eq!(counted.recv().unwrap(), Ok(None), "nobody is asked");
-        assert!(found.try_recv().is_err());
-        match asked.try_recv().unwrap() {
-            Task::Find(wanted, answer) if wanted == hash => answer.send(Ok(Some(vec![7]))).unwrap(),
-            _ => panic!("the block is asked for"),
+        let params = Params::new(Network::Regtest);
+        let (mut store, _) = BlockStore::open(folder.path(), params.magic).unwrap();
+        let blocks = Blocks::beside(&store).unwrap();
+        let (genesis, hash) = (params.genesis_block(), params.genesis_hash);
+        assert_eq!((blocks.read(&hash).unwrap(), blocks.tx_count(&hash).unwrap()), (None, None));
+        store.append(&genesis, &hash).unwrap();
+        for is_synced in [false, true] {
+            assert_eq!(blocks.read(&hash).unwrap().as_ref(), Some(&genesis));
+            assert_eq!(blocks.tx_count(&hash).unwrap(), Some(1));
+            assert_eq!(blocks.stored(0, 9).unwrap().hashes.len(), usize::from(is_synced));
+            store.sync().unwrap();
         }
-        assert_eq!(found.recv().unwrap(), Ok(Some(vec![7])));
-        assert!(asked.try_recv().is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use mio::Waker;
 use rustix::fs::statvfs;
 
 use crate::clock;
-use crate::disk::Job;
+use crate::disk::{Blocks, Job};
 use crate::host_names::HostNames;
 use crate::node::News;
 use crate::validator::Task;
@@ -91,7 +91,7 @@ pub(crate) struct Handle {
     /// What `--memory` allows, in bytes.
     pub(crate) memory_limit: u64,
     pub(crate) worlds: Worlds,
-    pub(crate) blocks_path: PathBuf,
+    pub(crate) blocks: Arc<Blocks>,
     pub(crate) about: Arc<About>,
     pub(crate) logger: Logger,
     /// How many transactions were connected.
@@ -136,15 +136,11 @@ impl Backend for Handle {
     }
 
     fn read_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, String> {
-        let (answer, found) = bounded(1);
-        let _ = self.jobs.send(Job::Find { hash: *hash, answer });
-        found.recv().unwrap_or_else(|_| Err("the node stops".to_owned()))
+        self.blocks.read(hash).map_err(|error| error.to_string())
     }
 
-    fn tx_count_at_hand(&self, hash: &BlockHash) -> Result<Option<u32>, String> {
-        let (answer, found) = bounded(1);
-        let _ = self.jobs.send(Job::CountTxs { hash: *hash, answer });
-        found.recv().unwrap_or_else(|_| Err("the node stops".to_owned()))
+    fn tx_count(&self, hash: &BlockHash) -> Result<Option<u32>, String> {
+        self.blocks.tx_count(hash).map_err(|error| error.to_string())
     }
 
     fn wait_for_tip(&self, last: BlockHash, timeout: Duration) -> BlockHash {
@@ -191,13 +187,11 @@ impl Backend for Handle {
     }
 
     fn disk_use(&self) -> u64 {
-        on_disk(&self.blocks_path)
+        on_disk(&self.about.folder.join("blocks.bin"))
     }
 
     fn stored(&self, from: u64, count: usize) -> Result<Stored, String> {
-        let (answer, found) = bounded(1);
-        let _ = self.jobs.send(Job::Stored { from, count, answer });
-        found.recv().unwrap_or_else(|_| Err("the node stops".to_owned()))
+        self.blocks.stored(from, count).map_err(|error| error.to_string())
     }
 
     fn save(&self) {

@@ -1,9 +1,8 @@
 //! What a prompt reads: of the running node, and of a base without one.
 
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use caesure_blockstore::{BlockReader, BlockStore, Error as StoreError};
+use caesure_blockstore::Error as StoreError;
 use caesure_consensus::Params;
 use caesure_engine::{Command as Wish, CommandError};
 use caesure_eventlog::{Filter, text};
@@ -24,31 +23,11 @@ pub(crate) struct Live {
     handle: Handle,
     params: Params,
     takes_commands: bool,
-    /// A reader of its own, so that a walk over all blocks keeps no peer waiting; opened when a block
-    /// is first wanted.
-    blocks: RwLock<Option<BlockReader>>,
 }
 
 impl Live {
-    pub(crate) fn new(handle: Handle, params: Params, takes_commands: bool) -> Self {
-        Self { handle, params, takes_commands, blocks: RwLock::new(None) }
-    }
-
-    /// A block that the index on the disk has, as far as was read of it.
-    fn read(&self, hash: &BlockHash) -> Option<Result<Vec<u8>, StoreError>> {
-        let blocks = self.blocks.read().unwrap_or_else(PoisonError::into_inner);
-        blocks.as_ref().filter(|blocks| blocks.contains(hash)).map(|blocks| blocks.read(hash))
-    }
-
-    /// Reads what was added to the index since.
-    fn refresh(&self) -> Result<(), StoreError> {
-        let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(blocks) = &mut *blocks {
-            return blocks.refresh().map(drop);
-        }
-        let folder = &self.handle.about.folder;
-        *blocks = Some(BlockStore::open_read_only(folder, self.params.magic)?);
-        Ok(())
+    pub(crate) const fn new(handle: Handle, params: Params, takes_commands: bool) -> Self {
+        Self { handle, params, takes_commands }
     }
 
     fn wish(&self, command: &Command) -> Result<(Wish, &'static str), String> {
@@ -101,15 +80,7 @@ impl Source for Live {
     }
 
     fn read_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, String> {
-        if let Some(found) = self.read(hash) {
-            return body(found);
-        }
-        self.refresh().map_err(|error| error.to_string())?;
-        match self.read(hash) {
-            Some(found) => body(found),
-            // The index on the disk may be behind.
-            None => self.handle.read_block(hash),
-        }
+        self.handle.read_block(hash)
     }
 
     fn now(&self) -> Now {

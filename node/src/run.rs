@@ -156,7 +156,8 @@ fn work(
         }
     };
     let record = run.record.as_deref().map(record::create).transpose()?;
-    let disk = Disk::open(folder, options.network.params.magic, tasks.clone())?;
+    let disk = Disk::open(folder, validator.chain.store.reader(), tasks.clone())?;
+    let blocks = Arc::clone(&disk.blocks);
     let tell_disk = tell(&shared, &news_in);
     let disk = disk.start(jobs_out, move |input| _ = tell_disk(input));
     let tell_names = tell(&shared, &news_in);
@@ -179,7 +180,7 @@ fn work(
         jobs: jobs.clone(),
         memory_limit: run.validation.ceiling.bytes(),
         worlds,
-        blocks_path: folder.join("blocks.bin"),
+        blocks,
         about: Arc::new(about(run, folder, &options, &shared)),
         logger: log.logger.clone(),
         txs,
@@ -208,9 +209,7 @@ fn work(
     if let Some((thread, stop, _cookie)) = rpc {
         end_server((thread, stop), "JSON-RPC");
     }
-    if let Some(web) = web {
-        end_server(web, "web UI");
-    }
+    web.into_iter().for_each(|web| end_server(web, "web UI"));
     let chain = chain.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let disk = disk.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     chain.and(disk).and(ran)?;

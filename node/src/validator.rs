@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use caesure_engine::{ChainEvent, ChainRequest};
 use caesure_wire::{BlockHash, Header};
-use crossbeam_channel::{Receiver, Sender, never, select};
+use crossbeam_channel::{Receiver, never, select};
 
 use crate::chain::Chain;
 use crate::disk::replace_file;
@@ -27,8 +27,6 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// What the thread is asked.
 pub(crate) enum Task {
     Request(ChainRequest),
-    /// A stored block is wanted that the index on the disk does not have yet.
-    Find(BlockHash, Sender<Result<Option<Vec<u8>>, String>>),
     /// The ledger is to be written to the disk.
     Save,
     /// Go on with nothing more.
@@ -199,10 +197,6 @@ impl Validator {
                 Some(Task::Request(request)) => {
                     self.handle(request)?;
                     is_synced = false;
-                }
-                Some(Task::Find(hash, answer)) => {
-                    // Who asked may be gone.
-                    let _ = answer.send(Ok(self.chain.store.find(&hash)?));
                 }
                 Some(Task::Save) => self.chain.begin_save()?,
                 Some(Task::Stop) => break,

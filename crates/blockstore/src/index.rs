@@ -1,6 +1,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use byteorder::{ByteOrder, LittleEndian};
 use caesure_wire::{BlockHash, Header};
@@ -97,6 +98,22 @@ pub(crate) struct Index {
     body_bytes: u64,
     /// The bytes of the last of them, which the file does not have yet.
     pending: Vec<u8>,
+    unwritten: Unwritten,
+}
+
+/// The entries that the writer's file does not have yet, which readers in its process look up too.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unwritten(Arc<RwLock<Vec<Slot>>>);
+
+impl Unwritten {
+    pub(crate) fn find(&self, hash: &BlockHash) -> Option<Slot> {
+        let slots = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        slots.iter().rfind(|slot| slot.hash == *hash).copied()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Slot>)) {
+        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 impl Index {
@@ -157,6 +174,11 @@ impl Index {
     pub(crate) fn push(&mut self, entry: &Entry) {
         self.pending.extend_from_slice(&entry.to_bytes());
         self.insert(entry);
+        self.unwritten.change(|slots| slots.extend(self.slots.last()));
+    }
+
+    pub(crate) fn unwritten(&self) -> Unwritten {
+        self.unwritten.clone()
     }
 
     fn insert(&mut self, entry: &Entry) {
@@ -185,6 +207,8 @@ impl Index {
             file.write_all_at(&self.pending, file_offset(self.written()))?;
             file.sync_data()?;
             self.pending.clear();
+            // A reader that does not find them here any more finds them in the file.
+            self.unwritten.change(Vec::clear);
         }
         Ok(())
     }
@@ -201,7 +225,7 @@ impl Index {
             file.sync_data()?;
         }
         if count < self.slots.len() {
-            *self = Self::default();
+            *self = Self { unwritten: self.unwritten(), ..Self::default() };
             self.load(file, magic)?;
         }
         Ok(())

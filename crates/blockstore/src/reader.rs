@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use caesure_wire::{BlockHash, Header};
 
-use crate::index::{Index, Slot};
+use crate::index::{Index, Slot, Unwritten};
 use crate::record::{
     Form, HEAD_SIZE, PREFIX_SIZE, Prefix, RELEASED_SIZE, check_block, is_released, tx_count,
 };
@@ -24,6 +24,8 @@ pub struct BlockReader {
     pub(crate) blocks: Option<File>,
     pub(crate) index_file: Option<File>,
     pub(crate) index: Index,
+    /// What the writer in the same process has besides.
+    unwritten: Unwritten,
 }
 
 impl BlockReader {
@@ -66,7 +68,23 @@ impl BlockReader {
             blocks: None,
             index_file: None,
             index: Index::default(),
+            unwritten: Unwritten::default(),
         }
+    }
+
+    /// Opens another reader of the store, for a thread beside the writer: what that appends is there at
+    /// once, and after a [`refresh`](Self::refresh) in [`len`](Self::len) and lists.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn beside(&self) -> Result<Self, Error> {
+        let unwritten = self.index.unwritten();
+        Ok(Self { unwritten, ..Self::open(&self.dir, self.magic.0)? })
+    }
+
+    fn find(&self, hash: &BlockHash) -> Result<Slot, Error> {
+        let slot = self.unwritten.find(hash).or_else(|| self.index.find(hash).copied());
+        slot.ok_or(Error::Unknown(*hash))
     }
 
     /// Takes up what the writer committed since, or cut, and returns whether anything changed.
@@ -83,7 +101,8 @@ impl BlockReader {
             return Ok(count != 0);
         }
         let (len, end) = (self.len(), self.index.end());
-        *self = Self::open(&self.dir, self.magic.0)?;
+        let unwritten = self.unwritten.clone();
+        *self = Self { unwritten, ..Self::open(&self.dir, self.magic.0)? };
         Ok((len, end) != (self.len(), self.index.end()))
     }
 
@@ -103,7 +122,7 @@ impl BlockReader {
     /// when it opens the store or reads the block.
     #[must_use]
     pub fn contains(&self, hash: &BlockHash) -> bool {
-        self.index.find(hash).is_some_and(|slot| !slot.is_released())
+        self.find(hash).is_ok_and(|slot| !slot.is_released())
     }
 
     /// Returns whether a block was stored, and its body [released](crate::BlockStore::release) since.
@@ -164,7 +183,7 @@ impl BlockReader {
     /// # Errors
     /// [`Error::Unknown`], [`Error::Pruned`], [`Error::Damaged`], or when the file cannot be read.
     pub fn read(&self, hash: &BlockHash) -> Result<Vec<u8>, Error> {
-        self.read_slot(self.index.find(hash).ok_or(Error::Unknown(*hash))?)
+        self.read_slot(&self.find(hash)?)
     }
 
     /// Reads a raw block and checks besides that it meets its own target, can be decoded and gives
@@ -173,7 +192,7 @@ impl BlockReader {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn verify(&self, hash: &BlockHash) -> Result<Vec<u8>, Error> {
-        self.verify_slot(self.index.find(hash).ok_or(Error::Unknown(*hash))?)
+        self.verify_slot(&self.find(hash)?)
     }
 
     fn read_slot(&self, slot: &Slot) -> Result<Vec<u8>, Error> {
@@ -210,9 +229,9 @@ impl BlockReader {
     /// # Errors
     /// [`Error::Unknown`], [`Error::Damaged`], or when the file cannot be read.
     pub fn tx_count(&self, hash: &BlockHash) -> Result<Option<u32>, Error> {
-        let slot = self.index.find(hash).ok_or(Error::Unknown(*hash))?;
-        self.check_head(slot)?;
-        Ok(tx_count(&self.read_start(slot)?))
+        let slot = self.find(hash)?;
+        self.check_head(&slot)?;
+        Ok(tx_count(&self.read_start(&slot)?))
     }
 
     pub(crate) fn verify_slot(&self, slot: &Slot) -> Result<Vec<u8>, Error> {

@@ -9,7 +9,7 @@ use caesure_engine::{Command, CommandError, Engine};
 use caesure_eventlog::Tail;
 use caesure_ledger::Worlds;
 use caesure_p2p::Now;
-use caesure_wire::{Block, BlockHash, Endpoint};
+use caesure_wire::{BlockHash, Endpoint};
 use tokio::time::Instant;
 
 /// What looks into the engine, on the thread that runs it.
@@ -38,24 +38,11 @@ pub trait Backend: Send + Sync {
     fn read_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, String>;
 
     /// Returns how many transactions a stored block has, or had before it was pruned; none when it was
-    /// never stored, or that is not known. It never waits for the thread that stores and validates
-    /// blocks, so it is none for a block, too, that has come in the last second or so.
+    /// never stored, or that is not known.
     ///
     /// # Errors
     /// When the file cannot be read or is damaged, in words for the user.
-    fn tx_count_at_hand(&self, hash: &BlockHash) -> Result<Option<u32>, String>;
-
-    /// The same, and waits for blocks that have just come.
-    ///
-    /// # Errors
-    /// When the file cannot be read or is damaged, in words for the user.
-    fn tx_count(&self, hash: &BlockHash) -> Result<Option<u32>, String> {
-        if let Some(count) = self.tx_count_at_hand(hash)? {
-            return Ok(Some(count));
-        }
-        let block = self.read_block(hash)?.and_then(|block| Block::parse(block).ok());
-        Ok(block.and_then(|block| u32::try_from(block.tx_count()).ok()))
-    }
+    fn tx_count(&self, hash: &BlockHash) -> Result<Option<u32>, String>;
 
     /// Waits until the active tip is another than `last`, the time is over, or the node stops, and
     /// returns the tip.

@@ -176,10 +176,6 @@ fn a_thread_gives_the_same_and_stops_when_told() {
         tasks.send(Task::Request(ChainRequest::Block { hash, bytes })).unwrap();
     }
     while !matches!(events.recv().unwrap(), ChainEvent::Tip { hash } if hash == expected.0) {}
-    let (ask, found) = bounded(1);
-    tasks.send(Task::Find(expected.0, ask)).unwrap();
-    let found = found.recv().unwrap().unwrap();
-    assert_eq!(found.map(|block| hash(&block)), Some(expected.0));
     tasks.send(Task::Stop).unwrap();
     thread.join().unwrap();
     assert_eq!(summary(&open_with(&folder, 2, 288)), expected);

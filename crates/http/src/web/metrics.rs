@@ -2,9 +2,10 @@
 //! that dashboards made for it work.
 
 use std::fmt::{self, Write};
-use std::iter;
+use std::path::Path;
 use std::sync::PoisonError;
 use std::time::Duration;
+use std::{fs, iter};
 
 use caesure_consensus::HeaderTree;
 use caesure_engine::Engine;
@@ -39,8 +40,8 @@ pub(crate) struct Latest {
     fee: i64,
 }
 
-/// How many transactions the chain has up to a block. They are counted block by block since the
-/// start, some at a time, for no file has their number.
+/// How many transactions the chain has up to a block. They are counted block by block, some at a time,
+/// and a file has how far that is.
 #[derive(Debug, Default)]
 pub(crate) struct ChainTxs {
     upto: BlockHash,
@@ -48,28 +49,54 @@ pub(crate) struct ChainTxs {
     count: u64,
     /// Whether the tip was reached.
     is_whole: bool,
+    /// How many blocks were counted since the file was written.
+    unsaved: usize,
 }
+
+/// In the network's folder: the count, and the hash of the block up to which it is.
+const COUNT_FILE: &str = "txcount";
 
 impl ChainTxs {
     /// So many blocks are counted at once in the background, and while somebody waits.
     pub(crate) const MANY: u32 = 20_000;
     const FEW: u32 = 100;
+    /// After so many the file is written.
+    const SAVED: usize = 100;
 
     /// Goes on towards the tip by so many blocks at most, and returns the count; none before it is
     /// known. What another thread is at is not waited for.
     pub(crate) fn count(site: &Site, most: u32) -> Option<u64> {
         let mut held = site.chain_txs.try_lock().ok()?;
+        let file = site.backend.about().folder.join(COUNT_FILE);
+        if held.upto == BlockHash::ZERO {
+            *held = Self::load(site, &file).unwrap_or_default();
+        }
         let upto = held.upto;
         let (way, is_all) = look(&*site.backend, move |engine, _| way(engine, &upto, most))?;
         for (is_gone, hash, then) in way {
-            // It is not known of a block that has just come, or that a snapshot stands for.
-            let known = site.backend.tx_count_at_hand(&hash).ok().flatten();
+            // It is not known of a block that a snapshot stands for.
+            let known = site.backend.tx_count(&hash).ok().flatten();
             let Some(count @ 1..) = known.map(u64::from) else { return held.whole() };
             held.count = if is_gone { held.count - count } else { held.count + count };
             held.upto = then;
+            held.unsaved += 1;
+        }
+        if Self::SAVED <= held.unsaved {
+            // Without it, all are counted again.
+            let _ = fs::write(file, format!("{} {}\n", held.count, held.upto));
+            held.unsaved = 0;
         }
         held.is_whole |= is_all;
         held.whole()
+    }
+
+    /// What an earlier run counted, if the block is still known.
+    fn load(site: &Site, file: &Path) -> Option<Self> {
+        let text = fs::read_to_string(file).ok()?;
+        let (count, upto) = text.trim_end().split_once(' ')?;
+        let (count, upto) = (count.parse().ok()?, upto.parse().ok()?);
+        let is_known = move |engine: &Engine, _| engine.sync().tree().find(&upto).is_some();
+        look(&*site.backend, is_known)?.then_some(Self { upto, count, ..Self::default() })
     }
 
     fn whole(&self) -> Option<u64> {
@@ -231,10 +258,6 @@ fn latest(visit: &Visit<'_>) -> Result<Latest, Fault> {
     let held = || visit.site.latest.lock().unwrap_or_else(PoisonError::into_inner);
     let before = *held();
     if before.hash == Some(tip) {
-        return Ok(before);
-    }
-    // While blocks come one after the other, the newest is with the thread that has most to do.
-    if visit.site.backend.tx_count_at_hand(&tip).map_err(Fault::unreadable)?.is_none() {
         return Ok(before);
     }
     let place = Place::find(visit, &tip.to_string())?;

@@ -197,8 +197,7 @@ fn drawing(visit: &Visit<'_>, tips: &[Tip], root: u32) -> Markup {
 
 fn tip_table(visit: &Visit<'_>, tip: &Tip, is_active: bool) -> Result<Markup, Fault> {
     let (leaf, header) = (&tip.info, &tip.header);
-    // While blocks come one after the other, the newest is with the thread that has most to do.
-    let count = visit.site.backend.tx_count_at_hand(&leaf.hash).map_err(Fault::unreadable)?;
+    let count = visit.site.backend.tx_count(&leaf.hash).map_err(Fault::unreadable)?;
     let rows = [
         ("Version", html! { (format!("{:#010x}", header.version)) }),
         ("Name", visit.block_link(&leaf.hash)),

@@ -41,7 +41,10 @@ fn node() -> Arc<Node> {
 
 /// Serves the pages of a node on the chain while `test` asks for them.
 fn with_chain(test: impl FnOnce(&Node, &Pages)) {
-    let node = node();
+    with_node(node(), test);
+}
+
+fn with_node(node: Arc<Node>, test: impl FnOnce(&Node, &Pages)) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let pages = Pages(Client { address: listener.local_addr().unwrap() });
     let stop = Stop::new();
@@ -454,6 +457,31 @@ fn the_figures_of_the_chain_and_its_last_block_are_what_the_blocks_have() {
         assert_eq!(count(), txs(other));
         assert_eq!(counted(pages, "bitcoin_latest_block_height"), txs_height(&blocks, other));
     });
+}
+
+#[test]
+fn the_number_of_transactions_is_counted_on_from_where_an_earlier_run_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = || {
+        let (mut counted_txs, mut node) = (f64::NAN, node());
+        Arc::get_mut(&mut node).unwrap().about.folder = folder.path().to_owned();
+        with_node(node, |_, pages| {
+            while counted_txs.is_nan() {
+                counted_txs = counted(pages, "bitcoin_txcount");
+            }
+        });
+        counted_txs
+    };
+    let (all, file) = (count(), folder.path().join("txcount"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (number, hash) = text.trim_end().split_once(' ').unwrap();
+    let more = number.parse::<u64>().unwrap() + 1_000_000;
+    std::fs::write(&file, format!("{more} {hash}\n")).unwrap();
+    assert_eq!(count(), all + 1e6, "the blocks below are not counted again");
+    for damaged in ["7", &format!("7 {}", "00".repeat(32)), &format!("{more} {}", &hash[1..]), ""] {
+        std::fs::write(&file, damaged).unwrap();
+        assert_eq!(count(), all, "{damaged}");
+    }
 }
 
 /// The height of a block, by its ancestors.

@@ -29,7 +29,7 @@ pub(crate) struct Node {
     inner: Mutex<Inner>,
     changed: Condvar,
     worlds: Worlds,
-    about: About,
+    pub(crate) about: About,
     is_stopping: AtomicBool,
     mock: AtomicU64,
     mono: AtomicU64,
@@ -38,8 +38,6 @@ pub(crate) struct Node {
     met: AtomicU64,
     times: Histogram,
     calls: Calls,
-    /// Blocks from this place in the list on are with the thread that validates, which is busy.
-    busy_from: AtomicU64,
     /// While it is locked, who asks for the threads or for a block's body waits.
     pub(crate) gate: Arc<Mutex<()>>,
     /// How many wait there, and how many did so at once at most.
@@ -125,7 +123,6 @@ impl Node {
             met: AtomicU64::new(1),
             times: Histogram::default(),
             calls: Calls::default(),
-            busy_from: AtomicU64::new(u64::MAX),
             gate: Arc::default(),
             waiting: Default::default(),
         })
@@ -203,17 +200,6 @@ impl Node {
     pub(crate) fn bans(&self) -> Vec<String> {
         let inner = self.inner.lock().unwrap();
         inner.engine.network().bans().iter().map(|(subnet, _)| subnet.to_string()).collect()
-    }
-
-    /// Has the thread that validates be so busy that it answers nobody.
-    pub(crate) fn be_busy(&self) {
-        let stored = self.inner.lock().unwrap().stored.len() as u64;
-        self.busy_from.store(stored, Ordering::Relaxed);
-    }
-
-    fn is_at_hand(&self, hash: &BlockHash) -> bool {
-        let from = usize::try_from(self.busy_from.load(Ordering::Relaxed)).unwrap();
-        !self.inner.lock().unwrap().stored.iter().skip(from).any(|other| other == hash)
     }
 
     /// Has the list of stored blocks be shorter than it was.
@@ -361,14 +347,10 @@ impl Backend for Node {
     }
 
     fn read_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, String> {
-        assert!(self.is_at_hand(hash), "it would be waited for");
         Ok(self.inner.lock().unwrap().blocks.get(hash).cloned())
     }
 
-    fn tx_count_at_hand(&self, hash: &BlockHash) -> Result<Option<u32>, String> {
-        if !self.is_at_hand(hash) {
-            return Ok(None);
-        }
+    fn tx_count(&self, hash: &BlockHash) -> Result<Option<u32>, String> {
         let block = self.read_block(hash)?;
         let count = |block: Vec<u8>| Block::parse(block).unwrap().tx_count();
         Ok(block.map(count).map(|count| u32::try_from(count).unwrap()))

@@ -425,29 +425,6 @@ fn every_answer_tells_browsers_what_to_keep_from() {
 }
 
 #[test]
-fn the_state_is_shown_while_the_thread_that_validates_answers_nobody() {
-    let node = Node::new(10);
-    node.grow(2);
-    with_pages(&node, options(), |client| {
-        assert!(get(&client, "/metrics").body.contains("bitcoin_latest_block_height 2"));
-        node.be_busy();
-        node.grow(3);
-        for page in PAGES {
-            assert_eq!(get(&client, &format!("/admin/{page}")).status, 200, "{page}");
-        }
-        let status = get(&client, "/admin/").body;
-        assert!(status.contains("Height <b>5</b>"), "{status}");
-        assert!(
-            status.contains("<th scope=\"row\">Transactions</th><td class=\"mono break\">–</td>")
-        );
-        let metrics = get(&client, "/metrics").body;
-        for line in ["bitcoin_blocks 5", "bitcoin_latest_block_height 2", "bitcoin_txcount 3"] {
-            assert!(metrics.contains(line), "{line}: {metrics}");
-        }
-    });
-}
-
-#[test]
 fn calls_that_are_being_answered_are_counted() {
     let node = Node::new(10);
     with_pages(&node, options(), |pages| {
