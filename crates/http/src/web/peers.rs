@@ -73,7 +73,8 @@ fn agent(peer: &PeerInfo) -> String {
 /// What others call the peer, where names are asked for.
 fn name(visit: &Visit<'_>, peer: &PeerInfo) -> String {
     let address = peer.remote.socket_address();
-    address.and_then(|address| visit.site.backend.host_name(address.ip())).unwrap_or_default()
+    let found = address.and_then(|address| visit.site.backend.host_name(address.ip()));
+    found.unwrap_or_else(|| "–".to_owned())
 }
 
 /// What is looked at for one page: the peer, its chain, and the heights of the best header that it
@@ -189,7 +190,7 @@ fn facts(
         ("Best header announced", height(heights[0])),
         ("Last block in common", height(heights[1])),
         ("Headers looked at before they are kept, up to", height(chain.presync_height)),
-        ("Blocks in flight", in_flight),
+        ("Blocks in flight", if in_flight.is_empty() { "–".to_owned() } else { in_flight }),
     ]
 }
 

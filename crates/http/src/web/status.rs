@@ -95,7 +95,8 @@ fn progress(tip: &BlockInfo, seen: &Seen) -> Markup {
     let age = Duration::from_secs(seen.now.saturating_sub(seen.tip_time.into()));
     html! {
         p role="status" {
-            @if seen.is_behind { b { "Synchronizing the block chain." } }
+            @if seen.is_behind && 0 < remaining { b { "Synchronizing the block chain." } }
+            @else if seen.is_behind { b { "No newer header is known yet." } }
             @else { b.good { "Synchronized." } }
             " Height " b { (whole(tip.height)) } " of " b { (whole(seen.best)) } " headers"
             @if 0 < remaining { ", " (whole(remaining)) " to go" }
