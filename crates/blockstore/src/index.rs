@@ -225,6 +225,7 @@ impl Index {
             file.sync_data()?;
         }
         if count < self.slots.len() {
+            self.unwritten.change(Vec::clear);
             *self = Self { unwritten: self.unwritten(), ..Self::default() };
             self.load(file, magic)?;
         }

@@ -82,8 +82,10 @@ impl ChainTxs {
             held.unsaved += 1;
         }
         if Self::SAVED <= held.unsaved {
+            let new = file.with_extension("tmp");
+            let text = format!("{} {}\n", held.count, held.upto);
             // Without it, all are counted again.
-            let _ = fs::write(file, format!("{} {}\n", held.count, held.upto));
+            let _ = fs::write(&new, text).and_then(|()| fs::rename(&new, &file));
             held.unsaved = 0;
         }
         held.is_whole |= is_all;
