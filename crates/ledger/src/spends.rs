@@ -139,3 +139,63 @@ impl Own {
         self.words = new;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use caesure_consensus::{HeaderTree, Network, Params, Work};
+    use caesure_wire::{
+        Block, BlockHash, Header, OutPoint, Transaction, TxIn, TxOut, Txid, encode_block,
+    };
+
+    use crate::{Ledger, Sums, genesis_info};
+
+    /// Connects a block, whose work is its number, that spends an outpoint and makes a coin.
+    fn connect(
+        ledger: &mut Ledger,
+        prev_block: BlockHash,
+        number: u32,
+        prevout: OutPoint,
+    ) -> (BlockHash, OutPoint) {
+        let header = Header { prev_block, nonce: number, ..Header::default() };
+        let tx = |prevout, outputs| Transaction {
+            version: 1,
+            inputs: vec![TxIn { prevout, sequence: number, ..TxIn::default() }],
+            outputs,
+            lock_time: 0,
+        };
+        let coin = TxOut { value: 1, script_pubkey: vec![0x51] };
+        let mut txs = vec![tx(OutPoint::NULL, vec![coin])];
+        txs.extend((prevout != OutPoint::NULL).then(|| tx(prevout, Vec::new())));
+        let encoded: Vec<Vec<u8>> = txs.iter().map(Transaction::encode).collect();
+        let block = Block::parse(encode_block(&header, &encoded)).unwrap();
+        let txids: Vec<Txid> = txs.iter().map(Transaction::txid).collect();
+        let mut chain_work = [0; 32];
+        chain_work[28..].copy_from_slice(&number.to_be_bytes());
+        let sums = Sums { chain_work: Work::from_be_bytes(chain_work), fees: 0, subsidy: 1 };
+        let resolved = ledger.resolve(&block, &txids, false).unwrap().unwrap();
+        ledger.extend(&block, &txids, &resolved, sums).unwrap();
+        ledger.commit(&block.hash()).unwrap();
+        (block.hash(), OutPoint { txid: txids[0], vout: 0 })
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_coin_that_two_forks_spent_once_it_is_gone_everywhere() {
+        let params = Params::new(Network::Regtest);
+        let genesis = genesis_info(&params, &HeaderTree::new(&params));
+        let mut ledger = Ledger::in_memory(genesis, 2);
+        let live = |ledger: &Ledger| -> usize {
+            ledger.shared.spends.writer().own.iter().map(|own| own.live).sum()
+        };
+        let (first, coin) = connect(&mut ledger, genesis.hash, 1, OutPoint::NULL);
+        let (one, _) = connect(&mut ledger, first, 2, coin);
+        assert_eq!(live(&ledger), 0, "its slot says who has spent it");
+        let (two, _) = connect(&mut ledger, first, 3, coin);
+        assert_eq!(live(&ledger), 2);
+        let (mut tip, mut number) = (two, 4);
+        while ledger.root().height < 2 {
+            tip = connect(&mut ledger, tip, number, OutPoint::NULL).0;
+            number += 1;
+        }
+        assert_eq!((ledger.holds(&one), live(&ledger)), (false, 0));
+    }
+}
