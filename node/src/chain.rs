@@ -28,6 +28,7 @@ use crate::checkpointer::Checkpointer;
 use crate::memory::Memory;
 use crate::opening::Settings;
 use crate::pool::{Body, Checked, Done, Fault, Job, Pool, ScriptFault, Scripts};
+use crate::progress::bar;
 use crate::script_cache::ScriptCache;
 use crate::{Error, Waiting};
 use links::Links;
@@ -297,7 +298,7 @@ impl Chain {
             }
             Err(damage @ Damaged { .. }) => {
                 let reason = damage.to_string();
-                eprintln!("block {hash}: {reason}; import it again");
+                bar().suspend(|| eprintln!("block {hash}: {reason}; import it again"));
                 self.logger.log(Event::BlockDamaged { name: hash.0, reason });
                 self.counts.damaged.insert(hash);
             }

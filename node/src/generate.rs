@@ -47,7 +47,7 @@ pub(crate) fn write_chain(path: &Path, options: &Options) -> Result<Summary, Err
     if path.is_file() {
         return Err(Error::io(path)(ErrorKind::AlreadyExists.into()));
     }
-    let stop = stop_flag()?;
+    let stop = stop_flag();
     let mut file = BufWriter::new(File::create(path).map_err(Error::io(path))?);
     let written = measure("making blocks", options.blocks.into(), |bar| {
         generate(options, &mut |block| {

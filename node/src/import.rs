@@ -11,7 +11,7 @@ use crate::args::{Common, Import};
 use crate::chain::{Chain, Offer, Origin, Refusal};
 use crate::opening::{Access, Settings, open_chain};
 use crate::progress::Progress;
-use crate::{Error, Outcome, Waiting, base, clock, report};
+use crate::{Error, Outcome, Waiting, base, clock, progress, report, signals};
 
 /// How many bytes of unconnected blocks of a stream are kept; those of files are read again.
 const STREAM_KEEP_MAX: usize = 64 << 20;
@@ -45,7 +45,7 @@ pub(crate) fn run(common: &Common, import: &Import) -> Result<Outcome, Error> {
     let mut progress =
         Progress::new(if paths.is_empty() { chain.tree.len() as u64 } else { total });
     let mut tally = Tally::default();
-    chain.stop = stop_flag()?;
+    chain.stop = stop_flag();
     if validation.assumevalid.is_some_and(|hash| hash != BlockHash::ZERO) {
         let files = readers.iter().zip(paths).filter(|(reader, _)| 0 < reader.total_bytes());
         files.into_iter().try_for_each(|(_, path)| announce_headers(&mut chain, path))?;
@@ -83,20 +83,18 @@ pub(crate) fn run(common: &Common, import: &Import) -> Result<Outcome, Error> {
 }
 
 /// Sets a flag at the first SIGINT or SIGTERM; the second one ends the process, which loses nothing.
-pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>, Error> {
+pub(crate) fn stop_flag() -> Arc<AtomicBool> {
+    // A command that is repeated has the same.
     static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-    // A command that is repeated has it already.
-    if let Some(stop) = STOP.get() {
-        return Ok(Arc::clone(stop));
-    }
     let stop = STOP.get_or_init(Arc::default);
-    ctrlc::set_handler(|| {
+    signals::act(|| {
         if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+            signals::end();
         }
-        eprintln!("stopping: what is stored stays; a second signal ends at once");
-    })?;
-    Ok(Arc::clone(stop))
+        let text = "stopping: what is stored stays; a second signal ends at once";
+        progress::bar().suspend(|| eprintln!("{text}"));
+    });
+    Arc::clone(stop)
 }
 
 /// Shows the chain the headers of a file before its blocks, since what is assumed valid depends on

@@ -31,6 +31,7 @@ mod run;
 mod script_cache;
 mod service;
 mod shell;
+mod signals;
 mod top;
 mod truncate;
 mod utxo;
@@ -91,6 +92,9 @@ fn main() -> ExitCode {
         config::show(&words, &settings);
         return ExitCode::SUCCESS;
     }
+    if let Err(error) = signals::catch() {
+        return refused(&error);
+    }
     let (outcome, writes) = match &program.command {
         None => (run::run(&program.common, &program.run), true),
         Some(_) => {
@@ -112,10 +116,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Invalid) => ExitCode::FAILURE,
-        Ok(Outcome::Stopped) => {
-            eprintln!("caesure: stopped by a signal before the end");
-            ExitCode::from(130)
-        }
+        Ok(Outcome::Stopped) => signals::end(),
         Err(error) => {
             eprintln!("caesure: {error}");
             if let Some(advice) = error.advice() {

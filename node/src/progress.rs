@@ -1,4 +1,5 @@
 use std::io::{IsTerminal, stderr};
+use std::sync::{Mutex, PoisonError};
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,18 @@ const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Between two looks of a bar that nobody moves.
 const TICK: Duration = Duration::from_millis(100);
+
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// The newest bar, to write beside it or to take it away.
+pub(crate) fn bar() -> ProgressBar {
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner);
+    bar.clone().unwrap_or_else(ProgressBar::hidden)
+}
+
+fn set_bar(bar: &ProgressBar) {
+    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
+}
 
 /// Does work of unknown length. At a terminal it is named once it has lasted for a second.
 pub(crate) fn watch<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
@@ -50,6 +63,7 @@ fn show_late<T>(
     let _ = notify(&[NotifyState::Status(what)]);
     let bar = ProgressBar::hidden().with_message(what);
     bar.set_length(total);
+    set_bar(&bar);
     if !stderr().is_terminal() {
         return work(&bar);
     }
@@ -88,10 +102,13 @@ impl Progress {
     pub(crate) fn new(total: u64) -> Self {
         let start = clock::instant();
         let bar = stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:32} {percent:>3}% {msg}");
+            let template =
+                if total == 0 { "{spinner} {msg}" } else { "{bar:32} {percent:>3}% {msg}" };
+            let style = ProgressStyle::with_template(template);
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(total.max(1)).with_style(style)
         });
+        bar.iter().for_each(set_bar);
         Self { bar, total, start, shown: start, synced: start }
     }
 

@@ -34,7 +34,7 @@ use crate::prune::tell_missing;
 use crate::reactor::{Reactor, allow_descriptors};
 use crate::service::{self, PidFile};
 use crate::validator::{Task, Validator};
-use crate::{Error, Outcome, base, clock, record};
+use crate::{Error, Outcome, base, clock, record, signals};
 
 /// How many values wait for a thread at most.
 const QUEUE: usize = 1024;
@@ -172,7 +172,7 @@ fn work(
         waker.wake();
         result
     });
-    stop_by_signal(&shared, log)?;
+    stop_by_signal(&shared, log);
     let mut handle = Handle {
         shared: Arc::clone(&shared),
         news: news_in,
@@ -217,16 +217,15 @@ fn work(
 }
 
 /// Has SIGINT and SIGTERM end the loop, and the second of them the process.
-fn stop_by_signal(shared: &Arc<Shared>, log: &Log) -> Result<(), Error> {
+fn stop_by_signal(shared: &Arc<Shared>, log: &Log) {
     let (stopping, logger) = (Arc::clone(shared), log.logger.clone());
-    ctrlc::set_handler(move || {
+    signals::act(move || {
         if stopping.stop.load(Ordering::Relaxed) {
-            std::process::exit(130);
+            signals::end();
         }
         logger.log(Event::Stopping { reason: "signal" });
         stopping.stop();
-    })?;
-    Ok(())
+    });
 }
 
 /// Opens sockets for HTTP, as many as come about, for many machines have no IPv6, and on others its

@@ -18,7 +18,7 @@ use rustyline::{Context, Editor, Helper};
 use crate::args::{Common, MONITOR, Shell};
 use crate::monitor::{ASK_MARKS, CTRL_C, GOOD, MARK, MORE, greeting};
 use crate::prompt::open_folder;
-use crate::{Error, Outcome, base, config};
+use crate::{Error, Outcome, base, config, signals};
 
 /// What one's own process may take, for nobody else waits for it.
 fn limits() -> Limits {
@@ -63,17 +63,17 @@ fn set(running: &Running, to: bool) -> bool {
 }
 
 /// Has a signal stop the line that runs; the second, or one without a line, ends the program.
-fn stop_by_signal(stop: impl Fn() + Send + 'static) -> Result<Running, Error> {
+fn stop_by_signal(stop: impl Fn() + Send + 'static) -> Running {
     let running = Running::default();
     let is_running = Arc::clone(&running);
-    ctrlc::set_handler(move || {
+    signals::act(move || {
         let mut is_running = is_running.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::take(&mut *is_running) {
             std::process::exit(130);
         }
         stop();
-    })?;
-    Ok(running)
+    });
+    running
 }
 
 /// A session of this process.
@@ -144,7 +144,7 @@ impl Remote {
         let opened = open().map_err(|source| Error::Prompt { path: path.clone(), source });
         let (stream, typed) = opened?;
         // A node that is gone says so to the line that waits.
-        let running = stop_by_signal(move || _ = (&typed).write_all(&[CTRL_C]))?;
+        let running = stop_by_signal(move || _ = (&typed).write_all(&[CTRL_C]));
         let stream = BufReader::new(stream);
         let mut it = Self { path, stream, running, is_incomplete: false, greeting: String::new() };
         let (said, _) = it.ask(&format!("{ASK_MARKS}\n"))?;
@@ -215,7 +215,7 @@ pub(crate) fn run(common: &Common, shell: &Shell) -> Result<Outcome, Error> {
     } else {
         let session = Session::new(Arc::new(open_folder(common, shell.ceiling)?), limits());
         let interrupt = session.interrupt();
-        Box::new(Own { session, running: stop_by_signal(move || interrupt.stop())? })
+        Box::new(Own { session, running: stop_by_signal(move || interrupt.stop()) })
     };
     let mut is_done = true;
     if let Some(path) = &shell.file {

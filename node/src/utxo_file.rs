@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use caesure_consensus::{Coin, HeaderId, HeaderTree, Network, Params, subsidy};
 use caesure_ledger::original::{CoinsHeader, CoinsWriter, Entry, Header};
@@ -17,7 +17,7 @@ use crate::chain::Chain;
 use crate::opening::{Access, Settings, open_chain, open_ledger};
 use crate::progress::{measure, show_count};
 use crate::utxo::{block_fields, for_each_coin, push_summary, world};
-use crate::{Error, base, report};
+use crate::{Error, base, report, signals};
 
 /// The first byte of the original's files; a snapshot begins with a `u`.
 const ORIGINAL: u8 = 0x30;
@@ -52,13 +52,18 @@ pub(crate) fn export(
     let world = world(chain, at)?;
     let mut incomplete = path.as_os_str().to_owned();
     incomplete.push(".incomplete");
-    let incomplete = Path::new(&incomplete);
-    let written = write(&world, incomplete, format, chain.params.magic).and_then(|summary| {
-        fs::rename(incomplete, path).map_err(Error::io(path)).map(|()| summary)
+    let incomplete = PathBuf::from(incomplete);
+    let part = incomplete.clone();
+    signals::act(move || {
+        let _ = fs::remove_file(&part);
+        signals::end();
+    });
+    let written = write(&world, &incomplete, format, chain.params.magic).and_then(|summary| {
+        fs::rename(&incomplete, path).map_err(Error::io(path)).map(|()| summary)
     });
     if written.is_err() {
         // Nobody needs a part; that it cannot be removed is not what went wrong.
-        let _ = fs::remove_file(incomplete);
+        let _ = fs::remove_file(&incomplete);
     }
     let mut fields = block_fields(world.info());
     push_summary(&mut fields, &written?);

@@ -20,7 +20,7 @@ pub(crate) fn run(common: &Common, options: &Verify) -> Result<Outcome, Error> {
     let settings = Settings::new(&options.validation);
     let mut chain = open_chain(&folder, common.params(), Access::ReadFromGenesis, &settings)?;
     refuse_pruned(&chain, &folder)?;
-    chain.stop = stop_flag()?;
+    chain.stop = stop_flag();
     chain.on_script_fault = Some(fault_writer(options)?);
     let best = chain.best_complete().ok_or_else(|| Error::EmptyBase(folder.clone()))?;
     // A stored branch with more work that leads elsewhere was refused.

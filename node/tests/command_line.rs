@@ -2,6 +2,9 @@
 //! and the node in the background.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test may fail loudly")]
 
+#[path = "command_line/terminal.rs"]
+mod terminal;
+
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;

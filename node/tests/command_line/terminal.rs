@@ -1,0 +1,133 @@
+//! What a person sees who types at a terminal.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use caesure_consensus::{Network, Params};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::{World, terminate, wait_until};
+
+/// A terminal, and all that was shown on it.
+struct Terminal {
+    keys: File,
+    shown: String,
+}
+
+impl Terminal {
+    /// Starts a program whose standard error is the terminal, and its output where that is not piped.
+    fn start(command: &mut Command, types: bool) -> (Self, Child) {
+        let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&keys).unwrap();
+        unlockpt(&keys).unwrap();
+        let name = ptsname(&keys, Vec::new()).unwrap();
+        let open = || {
+            File::from(
+                rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap(),
+            )
+        };
+        command.stderr(open()).stdout(open());
+        if types {
+            command.stdin(open());
+        }
+        let child = command.spawn().unwrap();
+        // What the command holds of the terminal is closed with it.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        (Self { keys: keys.into(), shown: String::new() }, child)
+    }
+
+    /// Reads what comes next; false at the end.
+    fn read(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        let length = self.keys.read(&mut bytes).unwrap_or(0);
+        self.shown += &String::from_utf8_lossy(&bytes[..length]);
+        0 < length
+    }
+
+    fn has_more(&self) -> bool {
+        let mut fds = [PollFd::new(&self.keys, PollFlags::IN)];
+        0 < poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap_or(0)
+    }
+
+    fn read_until(&mut self, text: &str) {
+        let shown = self.shown.len();
+        wait_until(text, || {
+            let is_open = !self.has_more() || self.read();
+            assert!(is_open, "{text} in {:?}", self.shown);
+            self.shown[shown..].contains(text)
+        });
+    }
+
+    fn read_all(&mut self) -> &str {
+        wait_until("the end", || self.has_more() && !self.read());
+        &self.shown
+    }
+}
+
+/// Whether a line has a text and nothing else on the screen.
+fn is_line(shown: &str, text: &str) -> bool {
+    let moves = ["\x1b[1A", "\x1b[1B", "\x1b[2K"];
+    let lines = moves.iter().fold(shown.to_owned(), |shown, it| shown.replace(it, "\n"));
+    lines.lines().any(|line| line.trim() == text)
+}
+
+const ENDED: &str = "caesure: stopped by a signal before the end";
+
+#[test]
+fn a_stop_takes_the_bar_away_and_is_said_on_a_line_of_its_own() {
+    let world = World::new();
+    let words = "generate --blocks 130 --txs 300 --pool 60 --profile utxo --forks 0 --out x.dat";
+    world.printed(&words.split(' ').collect::<Vec<_>>());
+    world.printed(&["--network", "regtest", "import", "x.dat"]);
+    // Each of them waits for a pipe: for the first coin, or for somebody who takes the set.
+    let params = Params::new(Network::Regtest);
+    let head = [b"utxo\xff\x02\0", &params.magic[..], &params.genesis_hash.0, &[9; 1], &[0; 7]];
+    let hash = "11".repeat(32);
+    for (words, name, bar) in [
+        (&["utxo", "info", "pipe"][..], "pipe", "reading coins"),
+        (&["-b", "other", "utxo", "load", "pipe", "--hash", &hash], "pipe", "loading coins"),
+        (&["utxo", "export", "set"], "set.incomplete", "writing coins"),
+    ] {
+        let made = Command::new("mkfifo").arg(name).current_dir(world.path("")).status().unwrap();
+        assert!(made.success());
+        let mut pipe = OpenOptions::new().read(true).write(true).open(world.path(name)).unwrap();
+        if name == "pipe" {
+            pipe.write_all(&head.concat()).unwrap();
+        }
+        let mut command = world.command(&[&["--network", "regtest"], words].concat());
+        let (mut terminal, mut child) = Terminal::start(&mut command, false);
+        terminal.read_until(bar);
+        terminate(child.id().try_into().unwrap());
+        let shown = terminal.read_all();
+        assert!(is_line(shown, ENDED) && shown.ends_with("\r\n"), "{words:?}: {shown:?}");
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        let _ = fs::remove_file(world.path("pipe"));
+    }
+    assert!(!world.path("set.incomplete").exists() && !world.path("set").exists());
+}
+
+#[test]
+fn what_is_said_while_a_bar_is_shown_stands_on_a_line_of_its_own() {
+    let world = World::with_chain();
+    let mut command = world.command(&["--network", "regtest", "-b", "other", "import", "-"]);
+    let (mut terminal, mut child) = Terminal::start(command.stdin(Stdio::piped()), false);
+    let mut blocks = child.stdin.take().unwrap();
+    let chain = fs::read(world.path("x.dat")).unwrap();
+    for part in chain.chunks(chain.len() / 10) {
+        blocks.write_all(part).unwrap();
+        thread::sleep(Duration::from_millis(50));
+    }
+    terminal.read_until(" blocks, height ");
+    terminate(child.id().try_into().unwrap());
+    let said = "stopping: what is stored stays; a second signal ends at once";
+    terminal.read_until(said);
+    drop(blocks);
+    let shown = terminal.read_all();
+    assert!(is_line(shown, said) && is_line(shown, ENDED), "{shown:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
