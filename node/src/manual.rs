@@ -14,7 +14,12 @@ use crate::{Error, Outcome};
 pub(crate) fn completions(shell: Shell) -> Outcome {
     let mut script = Vec::new();
     generate(shell, &mut Program::command(), "caesure", &mut script);
-    crate::print(&script);
+    // Where bash is offered nothing it completes names of files, and into folders: so options are offered
+    // only to who has typed a hyphen.
+    let script = String::from_utf8_lossy(&script)
+        .replace("-W \"${opts}\" --", "-W \"${opts}\" -X \"${cur:+ }-*\" --")
+        .replace("COMPREPLY=($(compgen -f \"${cur}\"))", "COMPREPLY=()");
+    crate::print(script.as_bytes());
     Outcome::Done
 }
 

@@ -131,3 +131,45 @@ fn what_is_said_while_a_bar_is_shown_stands_on_a_line_of_its_own() {
     assert!(is_line(shown, said) && is_line(shown, ENDED), "{shown:?}");
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
+
+#[test]
+fn a_tab_at_bash_offers_files_where_a_file_is_wanted_and_options_behind_a_hyphen() {
+    let world = World::new();
+    world.write("completions", &world.printed(&["completions", "bash"]));
+    for name in ["alpha.dat", "folder/gamma.dat"] {
+        world.write(name, "");
+    }
+    // A session of its own takes no other terminal.
+    let mut command = Command::new("setsid");
+    let is_here = command.args(["bash", "--version"]).output().is_ok_and(|it| it.status.success());
+    if !is_here {
+        return eprintln!("bash or setsid is not here: no Tab was typed");
+    }
+    let mut command = Command::new("setsid");
+    command.args(["bash", "--norc", "--noprofile", "-i"]).current_dir(world.path(""));
+    command.envs([("PS1", "$ "), ("INPUTRC", "/dev/null"), ("TERM", "dumb")]);
+    let (mut terminal, mut bash) = Terminal::start(&mut command, true);
+    let settings = "bind 'set show-all-if-ambiguous on'; bind 'set bell-style none'; . completions";
+    writeln!(terminal.keys, "{settings}; echo rea''dy").unwrap();
+    terminal.read_until("ready\r\n");
+    for (typed, offered) in [
+        ("caesure import ", "alpha.dat completions folder/"),
+        ("caesure utxo load ", "alpha.dat completions folder/"),
+        ("caesure --logfile ", "alpha.dat completions folder/"),
+        ("caesure utxo ", "diff export help info load"),
+        ("caesure utxo load --h", "--hash --help"),
+    ] {
+        write!(terminal.keys, "{typed}\t").unwrap();
+        terminal.read_until(&format!("\r\n$ {typed}"));
+        let shown = terminal.shown.rsplit("\r\n").nth(1).unwrap();
+        let mut words = shown.split_whitespace().collect::<Vec<_>>();
+        // Bash leaves files as the folder has them.
+        words.sort_unstable();
+        assert_eq!(words.join(" "), offered, "{typed}");
+        terminal.keys.write_all(b"\x15").unwrap();
+    }
+    write!(terminal.keys, "caesure import fo\t").unwrap();
+    terminal.read_until("caesure import folder/");
+    bash.kill().unwrap();
+    bash.wait().unwrap();
+}
