@@ -32,6 +32,8 @@ pub(crate) const CTRL_C: u8 = 3;
 const CTRL_D: u8 = 4;
 /// A program says so that it is none for people: its answers end with a mark instead of a prompt.
 pub(crate) const ASK_MARKS: &str = "\x05";
+/// And asks so for the names that can be completed.
+pub(crate) const ASK_NAMES: &str = "\x05names";
 /// It stands in no answer, and one of the next three comes behind it.
 pub(crate) const MARK: u8 = 6;
 pub(crate) const GOOD: u8 = b'+';
@@ -210,6 +212,7 @@ fn talk(session: &mut Session, stream: &mut UnixStream, typed: &Receiver<Typed>)
                 is_marked = true;
                 (String::new(), true)
             }
+            Typed::Line(line) if line.trim_end() == ASK_NAMES => (session.names().join(" "), true),
             Typed::Line(line) => {
                 let reply = session.line(&line);
                 (reply.to_string(), !reply.is_error())

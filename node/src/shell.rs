@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use caesure_prompt::{ENTRIES, Limits, Reply, Session};
+use caesure_prompt::{Limits, Reply, Session};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -16,7 +16,7 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Editor, Helper};
 
 use crate::args::{Common, MONITOR, Shell};
-use crate::monitor::{ASK_MARKS, CTRL_C, GOOD, MARK, MORE, greeting};
+use crate::monitor::{ASK_MARKS, ASK_NAMES, CTRL_C, GOOD, MARK, MORE, greeting};
 use crate::prompt::open_folder;
 use crate::{Error, Outcome, base, config, signals};
 
@@ -51,7 +51,7 @@ trait Prompt {
 
     fn is_incomplete(&self) -> bool;
     fn cancel(&mut self) -> Result<(), Error>;
-    fn names(&self) -> Vec<String>;
+    fn names(&mut self) -> Vec<String>;
     fn greeting(&self) -> String;
 }
 
@@ -117,7 +117,7 @@ impl Prompt for Own {
         Ok(())
     }
 
-    fn names(&self) -> Vec<String> {
+    fn names(&mut self) -> Vec<String> {
         self.session.names()
     }
 
@@ -200,8 +200,10 @@ impl Prompt for Remote {
         self.ask(char::from(CTRL_C).encode_utf8(&mut [0])).map(|_| ())
     }
 
-    fn names(&self) -> Vec<String> {
-        ENTRIES.iter().map(|entry| entry.name().to_owned()).collect()
+    fn names(&mut self) -> Vec<String> {
+        // That the node is gone is said of the next line.
+        let names = self.ask(&format!("{ASK_NAMES}\n")).map_or_else(|_| String::new(), |it| it.0);
+        names.split(' ').map(ToOwned::to_owned).collect()
     }
 
     fn greeting(&self) -> String {

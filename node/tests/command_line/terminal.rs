@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::{World, terminate, wait_until};
+use crate::{Daemon, World, terminate, wait_until};
 
 /// A terminal, and all that was shown on it.
 struct Terminal {
@@ -172,4 +172,33 @@ fn a_tab_at_bash_offers_files_where_a_file_is_wanted_and_options_behind_a_hyphen
     terminal.read_until("caesure import folder/");
     bash.kill().unwrap();
     bash.wait().unwrap();
+}
+
+#[test]
+fn a_tab_at_the_prompt_offers_the_variables_of_the_session_offline_and_in_the_node() {
+    let world = World::with_chain();
+    let words = "--network regtest --only-connect --no-rpc -m --daemon --logfile log";
+    world.printed(&words.split(' ').collect::<Vec<_>>());
+    let daemon = Daemon(&world);
+    for words in [&["--network", "regtest", "shell"][..], &["--network", "regtest", "shell", "-c"]]
+    {
+        let mut command = world.command(words);
+        let (mut terminal, mut shell) = Terminal::start(command.env("TERM", "xterm"), true);
+        terminal.read_until(">>> ");
+        for (typed, shown) in [
+            ("let mine_alone = 41;\n", ">>> "),
+            ("mine_a\t", "mine_alone"),
+            (" + 1\n", "42\r\n"),
+            ("counte\t", "counters"),
+            ("\x15\x04", "\n"),
+        ] {
+            write!(terminal.keys, "{typed}").unwrap();
+            terminal.read_until(shown);
+        }
+        terminal.read_all();
+        assert!(shell.wait().unwrap().success(), "{:?}", terminal.shown);
+    }
+    terminate(world.pid().unwrap());
+    wait_until("the node ends", || world.pid().is_none());
+    drop(daemon);
 }
