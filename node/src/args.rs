@@ -215,7 +215,7 @@ pub(crate) struct Top {
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600), allow_negative_numbers = true)]
     pub(crate) interval: u64,
     /// Where the node serves JSON-RPC [default: loopback, at the network's port]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
     pub(crate) rpc: Option<SocketAddr>,
     /// A user of JSON-RPC [default: by the cookie file]
     #[arg(long, value_name = "NAME")]
@@ -330,7 +330,7 @@ pub(crate) struct Run {
     #[arg(short, long, value_name = "N", default_value_t = 114, help_heading = PEERS, allow_negative_numbers = true)]
     pub(crate) incoming: usize,
     /// Serves here alone, not everywhere (repeatable)
-    #[arg(short, long, value_name = "IP:PORT", help_heading = PEERS)]
+    #[arg(short, long, value_name = "IP:PORT", value_parser = parse_address, help_heading = PEERS)]
     pub(crate) serve: Vec<SocketAddr>,
     /// Keeps a connection to this node (repeatable)
     #[arg(short, long, value_name = "IP:PORT", value_parser = Endpoint::from_str, help_heading = PEERS)]
@@ -348,7 +348,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "0|1", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1), help_heading = PEERS, hide_short_help = true, allow_negative_numbers = true)]
     pub(crate) v2transport: u8,
     /// Dials through this SOCKS5 proxy
-    #[arg(long, value_name = "IP:PORT", help_heading = PEERS, hide_short_help = true)]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_address, help_heading = PEERS, hide_short_help = true)]
     pub(crate) proxy: Option<SocketAddr>,
     /// Asks peers for no transactions
     #[arg(long, help_heading = PEERS, hide_short_help = true)]
@@ -361,7 +361,7 @@ pub(crate) struct Run {
     /// Serves the web UI, at port 8380 on main
     ///
     /// Without an address it is served on loopback, with -u on all interfaces.
-    #[arg(short = 'a', long, value_name = "IP:PORT", num_args = 0..=1, help_heading = INSIDE)]
+    #[arg(short = 'a', long, value_name = "IP:PORT", value_parser = parse_address, num_args = 0..=1, help_heading = INSIDE)]
     pub(crate) webui: Option<Option<SocketAddr>>,
     /// A user of the web UI (repeatable)
     #[arg(short, long, value_name = "USER:PASS", value_parser = parse_user, help_heading = INSIDE)]
@@ -388,7 +388,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE", help_heading = INSIDE, hide_short_help = true)]
     pub(crate) record: Option<PathBuf>,
     /// Serves JSON-RPC here [default: loopback, at the network's port]
-    #[arg(long, value_name = "IP:PORT", help_heading = RPC, hide_short_help = true)]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_address, help_heading = RPC, hide_short_help = true)]
     pub(crate) rpc: Option<SocketAddr>,
     /// Serves no JSON-RPC
     #[arg(long, conflicts_with = "rpc", help_heading = RPC, hide_short_help = true)]
@@ -417,6 +417,11 @@ fn parse_user(text: &str) -> Result<String, String> {
         Some((name, password)) if !name.is_empty() && !password.is_empty() => Ok(text.to_owned()),
         _ => Err("give a name, a colon and a password".to_owned()),
     }
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
+    let text = text.replace("localhost:", "127.0.0.1:");
+    text.parse().map_err(|_| "write an IP address and a port, as 127.0.0.1:8000 or [::1]:8000")
 }
 
 fn parse_work(text: &str) -> Result<Work, String> {

@@ -59,8 +59,8 @@ pub(crate) enum Error {
     Signals(#[from] ctrlc::Error),
     #[error("{} has a line that is no block hash", .0.display())]
     NotAHash(PathBuf),
-    #[error("cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot listen on {address} for {what}: {source}")]
+    Listen { what: &'static str, address: SocketAddr, source: io::Error },
     #[error(
         "the web UI at {0} could be reached by others, and nobody needs a password: give -u USER:PASS, \
          or an address of this machine alone"
@@ -128,15 +128,16 @@ impl Error {
             }),
             Self::Listen { source, .. } => Some(match source.kind() {
                 ErrorKind::AddrInUse => {
-                    "another program listens there, perhaps another node: stop it, or choose another address (-s, --rpc, -a)"
+                    "another program listens there, perhaps another node: stop it, or choose another address"
                 }
                 ErrorKind::PermissionDenied => "ports below 1024 are for root: choose a higher one",
                 _ => "give an address of this machine",
             }),
             Self::Monitor { source, .. } => Some(match source.kind() {
-                ErrorKind::AlreadyExists | ErrorKind::AddrInUse | ErrorKind::InvalidInput => {
-                    "choose another path with -m PATH"
-                }
+                ErrorKind::AlreadyExists
+                | ErrorKind::AddrInUse
+                | ErrorKind::InvalidInput
+                | ErrorKind::PermissionDenied => "choose another path with -m PATH",
                 _ => after_io(source),
             }),
             Self::Prompt { .. } => {

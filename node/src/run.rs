@@ -230,16 +230,16 @@ fn stop_by_signal(shared: &Arc<Shared>, log: &Log) {
 
 /// Opens sockets for HTTP, as many as come about, for many machines have no IPv6, and on others its
 /// socket for all interfaces takes IPv4 too. One that another program has is an error.
-fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
+fn bind(what: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
     let (mut listeners, mut failed) = (Vec::new(), None);
     for &address in addresses {
         match TcpListener::bind(address) {
             Ok(listener) => listeners.push(listener),
             Err(_) if !listeners.is_empty() && address.ip().is_unspecified() => {}
             Err(source) if source.kind() == ErrorKind::AddrInUse => {
-                return Err(Error::Listen { address, source });
+                return Err(Error::Listen { what, address, source });
             }
-            Err(source) => failed = failed.or(Some(Error::Listen { address, source })),
+            Err(source) => failed = failed.or(Some(Error::Listen { what, address, source })),
         }
     }
     if listeners.is_empty() { failed.map_or(Ok(listeners), Err) } else { Ok(listeners) }
@@ -264,7 +264,7 @@ fn serve_pages(run: &Run, network: Network, handle: Handle) -> Result<Option<Web
     if addresses.is_empty() {
         return Ok(None);
     }
-    let listeners = bind(&addresses)?;
+    let listeners = bind("the web UI (-a)", &addresses)?;
     for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
         handle.logger.log(Event::Listening { what: "web", address: address.to_string() });
     }
@@ -287,7 +287,8 @@ type Rpc = (JoinHandle<io::Result<()>>, Stop, Option<Cookie>);
 fn serve_rpc(run: &Run, folder: &Path, port: u16, handle: Handle) -> Result<Rpc, Error> {
     let own: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     let own = own.map(|ip| SocketAddr::new(ip, port));
-    let listeners = bind(run.rpc.as_ref().map_or(&own[..], std::slice::from_ref))?;
+    let addresses = run.rpc.as_ref().map_or(&own[..], std::slice::from_ref);
+    let listeners = bind("JSON-RPC (--rpc)", addresses)?;
     let mut users = Vec::new();
     for text in &run.rpcauth {
         users.push(User::from_rpcauth(text).ok_or_else(|| Error::RpcAuth(text.clone()))?);
@@ -390,7 +391,8 @@ const VERSION: u32 = 100;
 /// Opens the sockets that peers dial: those of `-s`, else all interfaces at the network's port,
 /// unless the node is to be alone with those that it dials.
 fn listen(reactor: &mut Reactor, run: &Run, port: u16) -> Result<Vec<SocketAddr>, Error> {
-    let failed = |address| move |source| Error::Listen { address, source };
+    let what = "peers (-s)";
+    let failed = |address| move |source| Error::Listen { what, address, source };
     if run.serve.is_empty() && !run.only_connect {
         let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
         let any_v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);

@@ -8,7 +8,9 @@ mod terminal;
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -378,7 +380,19 @@ fn common_errors_say_what_to_do_next() {
         (regtest(&["-b", "none", "utxo", "info"]), "import a block file first"),
         (world.refused(&["-b", "base/regtest", "utxo", "info"], 1), "choose that network"),
         (regtest(&["--only-connect", "--rpc", &port]), "choose another address"),
-        (regtest(&["-s", "192.0.2.1:1", "--no-rpc"]), "give an address of this machine"),
+        (
+            regtest(&["-s", "192.0.2.1:1", "--no-rpc"]),
+            "cannot listen on 192.0.2.1:1 for peers (-s): Cannot assign requested address (os error 99)\n\
+             give an address of this machine",
+        ),
+        (
+            regtest(&["--only-connect", "--rpc", "192.0.2.1:1"]),
+            "192.0.2.1:1 for JSON-RPC (--rpc): ",
+        ),
+        (
+            regtest(&["--only-connect", "--no-rpc", "-u", "a:b", "-a", "192.0.2.1:1"]),
+            "192.0.2.1:1 for the web UI (-a): ",
+        ),
         (regtest(&["--only-connect", "--proxy", "127.0.0.1:1"]), "start the proxy"),
         (
             regtest(&["generate", "--out", "/dev/full"]),
@@ -406,6 +420,10 @@ fn common_errors_say_what_to_do_next() {
     for (said, advice) in said {
         assert!(said.contains(advice), "{advice} in {said}");
     }
+    for option in ["-s", "--rpc", "-a", "--proxy"] {
+        let said = world.refused(&[option, "8000"], 2);
+        assert!(said.contains("write an IP address and a port, as 127.0.0.1:8000"), "{said}");
+    }
     assert!(world.0.path().read_dir().unwrap().all(|entry| entry.unwrap().file_name() != "none"));
 
     let ledger = world.path("base/regtest/ledger.log");
@@ -421,12 +439,52 @@ fn common_errors_say_what_to_do_next() {
     let damaged = said_of(20, !good[20]);
     assert!(damaged.contains("caesure import makes the ledger anew"), "{damaged}");
     fs::write(&ledger, &good).unwrap();
-    // Whoever may do all is refused nothing.
-    if !rustix::process::geteuid().is_root() {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(&ledger, fs::Permissions::from_mode(0o0)).unwrap();
-        let said = regtest(&["utxo", "info"]);
-        assert!(said.contains("run it as the owner"), "{said}");
+}
+
+#[test]
+fn who_lacks_rights_is_told_what_was_refused_and_what_to_do() {
+    const NOBODY: u32 = 65_534;
+    let world = World::with_chain();
+    let program = world.path("caesure");
+    // Whatever this process had open for writing, a child of another test might hold a moment longer.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_caesure")).arg(&program).status();
+    assert!(copied.unwrap().success());
+    fs::create_dir(world.path("closed")).unwrap();
+    for (name, mode) in [("", 0o777), ("closed", 0o555), ("base/regtest/ledger.log", 0)] {
+        fs::set_permissions(world.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let said = |words: &str| {
+        let mut command = Command::new(&program);
+        command.current_dir(world.0.path()).args(["--network", "regtest"]).args(words.split(' '));
+        // Root is refused nothing.
+        if rustix::process::geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let refused = "Permission denied (os error 13)";
+    let monitor = said("-b own --only-connect --no-rpc -m closed/s");
+    let expected =
+        format!("monitor cannot be at closed/s: {refused}\nchoose another path with -m PATH\n");
+    assert!(monitor.ends_with(&expected), "{monitor}");
+    let ledger = said("-b base utxo info");
+    assert!(ledger.contains("ledger.log: ") && ledger.contains("run it as the owner"), "{ledger}");
+    let first_free = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    if first_free.is_ok_and(|port| port.trim().parse().is_ok_and(|port: u16| port <= 82)) {
+        return eprintln!("ports below 1024 are open to all here: no node was refused one");
+    }
+    for (words, at) in [
+        ("--no-rpc --only-connect -a localhost:80", "127.0.0.1:80 for the web UI (-a)"),
+        ("--no-rpc -s 127.0.0.1:81", "127.0.0.1:81 for peers (-s)"),
+        ("--only-connect --rpc 127.0.0.1:82", "127.0.0.1:82 for JSON-RPC (--rpc)"),
+    ] {
+        let said = said(&format!("-b own {words}"));
+        let expected = format!(
+            "caesure: cannot listen on {at}: {refused}\nports below 1024 are for root: choose a higher one\n"
+        );
+        assert!(said.ends_with(&expected), "{said}");
     }
 }
 
