@@ -1,4 +1,4 @@
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -16,12 +16,13 @@ use crate::progress::Progress;
 use crate::{Error, Outcome, base};
 
 pub(crate) fn run(common: &Common, options: &Verify) -> Result<Outcome, Error> {
+    let on_script_fault = fault_writer(options)?;
     let folder = base::network_folder(common.base.as_deref(), common.network())?;
     let settings = Settings::new(&options.validation);
     let mut chain = open_chain(&folder, common.params(), Access::ReadFromGenesis, &settings)?;
     refuse_pruned(&chain, &folder)?;
     chain.stop = stop_flag();
-    chain.on_script_fault = Some(fault_writer(options)?);
+    chain.on_script_fault = Some(on_script_fault);
     let best = chain.best_complete().ok_or_else(|| Error::EmptyBase(folder.clone()))?;
     // A stored branch with more work that leads elsewhere was refused.
     let standing = open_standing(&folder, common, options);
@@ -96,9 +97,14 @@ fn fees_if_equal(
 }
 
 /// Writes the inputs whose script fails, in the original's form, into a file that is made by the
-/// first of them.
+/// first of them. That it cannot be made is said before.
 fn fault_writer(options: &Verify) -> Result<OnScriptFault, Error> {
     let path = options.fails.clone();
+    let is_new = !path.exists();
+    OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io(&path))?;
+    if is_new {
+        fs::remove_file(&path).map_err(Error::io(&path))?;
+    }
     let mut file: Option<BufWriter<File>> = None;
     Ok(Box::new(move |scripts, faults| {
         let file = match &mut file {

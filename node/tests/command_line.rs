@@ -206,6 +206,7 @@ fn settings_reach_subcommands_and_what_conflicts_with_the_command_line_is_left_o
     assert!(shown.contains("par = 3  # command line") && !shown.contains("outgoing"), "{shown}");
     let verified = world.printed(&["verify"]);
     assert!(verified.contains("\"blocks_connected\":130"), "{verified}");
+    assert!(!world.path("fails.txt").exists(), "no script failed");
     // The file's network gives way to the option that excludes it.
     assert!(world.refused(&["-t", "utxo", "info"], 1).contains("base/testnet3"));
     world.write("other.toml", "no-rpc = true\n");
@@ -415,6 +416,7 @@ fn common_errors_say_what_to_do_next() {
         (regtest(&["--rpcuser", "x", "--only-connect"]), "give both, or neither"),
         (regtest(&["top", "--once", "--rpc", "127.0.0.1:1"]), "Make sure the node is running"),
         (regtest(&["cli", "getblockcount"]), "Make sure the node is running"),
+        (regtest(&["-b", "none", "verify", "--fails", "none/x"]), "none/x: No such file"),
         (regtest(&["truncate", "100"]), "answer yes, or give --yes"),
     ];
     for (said, advice) in said {
