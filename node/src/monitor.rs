@@ -27,6 +27,9 @@ const AHEAD: usize = 64;
 const MAX_LINE: usize = 4 << 20;
 /// Who takes no answer for so long is let go.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The system takes as much at once or nothing. Of more it may take a part and keep quiet about the rest
+/// for as long again.
+const PIECE: usize = 16 << 10;
 /// What a terminal sends for Ctrl-C where it does not act on it.
 pub(crate) const CTRL_C: u8 = 3;
 const CTRL_D: u8 = 4;
@@ -231,17 +234,40 @@ fn talk(session: &mut Session, stream: &mut UnixStream, typed: &Receiver<Typed>)
             false => (">>> ", if is_good { GOOD } else { FAILED }),
         };
         if is_marked {
-            stream.write_all(text.replace(char::from(MARK), "?").as_bytes())?;
+            send(stream, &text.replace(char::from(MARK), "?"))?;
             stream.write_all(&[MARK, mark])?;
         } else {
-            stream.write_all(text.as_bytes())?;
+            send(stream, &text)?;
             stream.write_all(prompt.as_bytes())?;
         }
     }
     Ok(())
 }
 
+/// Sends an answer, of which each piece has to be taken in time.
+fn send(stream: &mut UnixStream, text: &str) -> io::Result<()> {
+    text.as_bytes().chunks(PIECE).try_for_each(|piece| stream.write_all(piece))
+}
+
 /// What a session begins with.
 pub(crate) fn greeting() -> String {
     format!("caesure {}; help() lists what there is, Ctrl-D ends", env!("CARGO_PKG_VERSION"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_nobody_takes_is_sent_in_whole_pieces_so_that_patience_is_had_once() {
+        let (mut near, mut far) = UnixStream::pair().unwrap();
+        near.set_write_timeout(Some(Duration::from_millis(1))).unwrap();
+        assert!(send(&mut near, &"x".repeat(8 << 20)).is_err());
+        drop(near);
+        let mut taken = Vec::new();
+        far.read_to_end(&mut taken).unwrap();
+        assert!(!taken.is_empty() && taken.len().is_multiple_of(PIECE), "{}", taken.len());
+    }
 }

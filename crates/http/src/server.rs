@@ -15,6 +15,7 @@ use caesure_eventlog::{Event, Logger};
 use caesure_p2p::Subnet;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
 use crate::Backend;
@@ -35,7 +36,8 @@ pub struct ServeOptions {
     /// How many more may wait for one of them; beyond that they are refused with status 503
     /// (Core: `-rpcworkqueue`).
     pub queue: usize,
-    /// How long a client may take for a request (Core: `-rpcservertimeout`).
+    /// How long a client may take for a request, or take nothing of an answer (Core:
+    /// `-rpcservertimeout`).
     pub timeout: Duration,
     /// How many bytes a request may have.
     pub body: usize,
@@ -160,6 +162,7 @@ async fn accept(
             continue;
         };
         let (server, mut stop) = (server.clone(), stop.clone());
+        limit_patience(&stream, server.options.timeout);
         tokio::spawn(async move {
             let service = TowerToHyperService::new(router(server.clone(), remote));
             let connection = hyper::server::conn::http1::Builder::new()
@@ -180,6 +183,14 @@ async fn accept(
             drop(permit);
         });
     }
+}
+
+/// Has the system end a connection whose client takes nothing of what was sent for so long, where it can.
+pub(crate) fn limit_patience(stream: &TcpStream, patience: Duration) {
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(patience));
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, patience);
 }
 
 fn router(server: Server, remote: SocketAddr) -> Router {

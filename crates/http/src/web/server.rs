@@ -30,6 +30,7 @@ use super::samples::{STEP, Sample, Samples};
 use super::visit::{Pairs, pairs, value};
 use super::{Answer, Fault, PAGES, Page, Visit, events, layout};
 use crate::auth::equal;
+use crate::server::limit_patience;
 use crate::{Backend, Stop};
 
 pub use super::digest::WebUser;
@@ -56,6 +57,8 @@ pub struct WebOptions {
     pub queue: usize,
     /// How long a client may take for a request.
     pub timeout: Duration,
+    /// How long a client may take nothing of what was sent, where the system can tell (Linux).
+    pub patience: Duration,
     /// How many bytes a form may have.
     pub body: usize,
 }
@@ -74,6 +77,7 @@ impl WebOptions {
             threads: 4,
             queue: 64,
             timeout: Duration::from_secs(10),
+            patience: Duration::from_secs(30),
             body: 256 << 10,
         }
     }
@@ -251,6 +255,7 @@ async fn accept(listener: tokio::net::TcpListener, site: Arc<Site>, clients: Cli
             }
         }
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        limit_patience(&stream, site.options.patience);
         let client = Arc::new(Client::default());
         let list = Arc::clone(&clients);
         list.lock().unwrap_or_else(PoisonError::into_inner).push_back(Arc::clone(&client));

@@ -133,6 +133,36 @@ fn a_subscriber_is_told_few_blocks_at_a_time_and_hears_that_the_list_is_shorter(
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_subscriber_that_takes_nothing_leaves_its_place_to_another() {
+    let node = Node::new(10);
+    // More than the system takes for one that reads nothing.
+    let hashes = node.grow(1_500);
+    let options = WebOptions { streams: 1, patience: Duration::from_millis(300), ..options() };
+    with_pages(&node, options, |client| {
+        let path = format!("/admin/events?after=1-{}", hashes[0]);
+        let ask = || {
+            let mut stream = TcpStream::connect(client.address).unwrap();
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            stream
+        };
+        let status = || {
+            let mut status = [0; 12];
+            ask().read_exact(&mut status).unwrap();
+            String::from_utf8(status.to_vec()).unwrap()
+        };
+        let deaf = ask();
+        assert_eq!(status(), "HTTP/1.1 503");
+        let waited = (0..1_000).find(|_| {
+            thread::sleep(Duration::from_millis(50));
+            status() == "HTTP/1.1 200"
+        });
+        assert!(waited.is_some(), "it keeps its place");
+        drop(deaf);
+    });
+}
+
+#[test]
 fn pages_that_are_kept_up_to_date_are_each_their_own() {
     with_pages(&Node::new(10), options(), |client| {
         let mut streams = ["status", "connections"]
