@@ -22,7 +22,7 @@ struct Terminal {
 impl Terminal {
     /// Starts a program whose standard error is the terminal, and its output where that is not piped.
     fn start(command: &mut Command, types: bool) -> (Self, Child) {
-        let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&keys).unwrap();
         unlockpt(&keys).unwrap();
         let name = ptsname(&keys, Vec::new()).unwrap();
