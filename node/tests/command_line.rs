@@ -645,6 +645,44 @@ fn what_opening_finds_and_repairs_is_said_and_is_in_the_log_as_events() {
 }
 
 #[test]
+fn a_damaged_ledger_a_damaged_block_and_a_shorter_block_file_are_events_too() {
+    let world = World::with_chain();
+    let folder = world.path("base/regtest");
+    let words = "--network regtest --only-connect --no-rpc --daemon --logfile";
+    let events_of_a_start = |log: &str| {
+        let words: Vec<&str> = words.split(' ').chain([log]).collect();
+        world.printed(&words);
+        let _daemon = Daemon(&world);
+        terminate(world.pid().unwrap());
+        wait_until("the node ends", || world.pid().is_none());
+        let mut reader = RecordReader::new(fs::File::open(world.path(log)).unwrap());
+        let records = std::iter::from_fn(|| reader.next_record().unwrap());
+        records.map(|it| text::items(&it.items, false)).collect::<Vec<_>>()
+    };
+    let counted =
+        |lines: &[String], event: &str| lines.iter().filter(|line| line.starts_with(event)).count();
+    let (blocks, ledger) = (folder.join("blocks.bin"), folder.join("ledger.log"));
+    let length = fs::metadata(&blocks).unwrap().len();
+    OpenOptions::new().write(true).open(&blocks).unwrap().set_len(length - 1).unwrap();
+    let shorter = events_of_a_start("shorter");
+    assert_eq!(counted(&shorter, "ledger \"stepped back\" 129"), 1, "{shorter:#?}");
+    assert_eq!(counted(&shorter, "ledger damaged"), 0, "{shorter:#?}");
+    let mut bytes = fs::read(&ledger).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&ledger, bytes).unwrap();
+    let damaged = events_of_a_start("damaged");
+    assert_eq!(counted(&damaged, "ledger damaged"), 1, "{damaged:#?}");
+    assert_eq!(counted(&damaged, "ledger opened"), 1, "{damaged:#?}");
+    let mut bytes = fs::read(&blocks).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&blocks, bytes).unwrap();
+    fs::remove_file(folder.join("blocks.idx")).unwrap();
+    let block = events_of_a_start("block");
+    assert_eq!(counted(&block, "db damaged "), 1, "{block:#?}");
+}
+
+#[test]
 fn a_service_manager_hears_of_readiness_progress_and_the_stop() {
     let world = World::with_chain();
     let socket = UnixDatagram::bind(world.path("notify")).unwrap();
