@@ -56,7 +56,7 @@ pub(crate) enum Error {
     )]
     EmptyBase(PathBuf),
     #[error("the signals of the operating system cannot be caught: {0}")]
-    Signals(#[from] ctrlc::Error),
+    Signals(io::Error),
     #[error("{} has a line that is no block hash", .0.display())]
     NotAHash(PathBuf),
     #[error("cannot listen on {address} for {what}: {source}")]

@@ -1,19 +1,39 @@
 //! What SIGINT, SIGTERM and SIGHUP do.
 
+use std::fs;
 use std::sync::{Mutex, PoisonError};
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::disk::spawn_as;
 use crate::{Error, progress};
 
 type Action = Box<dyn FnMut() + Send>;
 
 static ACTION: Mutex<Option<Action>> = Mutex::new(None);
 
-/// Has them end the program at once, unless it is said what else they do.
+/// Has them end the program at once, unless it is said what else they do. SIGHUP does nothing where that
+/// was wished before the start, as by `nohup`.
 pub(crate) fn catch() -> Result<(), Error> {
-    Ok(ctrlc::set_handler(|| {
-        let mut action = ACTION.lock().unwrap_or_else(PoisonError::into_inner);
-        action.as_mut().map_or_else(|| end(), |action| action());
-    })?)
+    let all = [SIGINT, SIGTERM, SIGHUP];
+    let signals = Signals::new(&all[..2 + usize::from(!ignores_hangup())]);
+    let mut signals = signals.map_err(Error::Signals)?;
+    spawn_as("signals", move || {
+        for _ in signals.forever() {
+            let mut action = ACTION.lock().unwrap_or_else(PoisonError::into_inner);
+            action.as_mut().map_or_else(|| end(), |action| action());
+        }
+    });
+    Ok(())
+}
+
+/// What Linux says; elsewhere it is not asked.
+fn ignores_hangup() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 != 0)
 }
 
 /// Says what they do from now on.

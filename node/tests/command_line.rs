@@ -506,6 +506,34 @@ fn a_chain_whose_making_is_stopped_leaves_no_file() {
 }
 
 #[test]
+fn a_program_ends_with_its_terminal_unless_it_was_begun_to_outlive_it() {
+    let world = World::new();
+    let words = "generate --profile sig --blocks 3000 --txs 1000000 --pool 9000 --out x.dat";
+    for outlives in [false, true] {
+        let mut command = world.command(&words.split(' ').collect::<Vec<_>>());
+        if outlives {
+            let mut nohup = Command::new("nohup");
+            nohup.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+            nohup.current_dir(world.0.path()).env_clear();
+            command = nohup;
+        }
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_until("the file is begun", || world.path("x.dat").exists());
+        let pid = Pid::from_child(&child);
+        kill_process(pid, Signal::HUP).unwrap();
+        // What comes later is seen later, if it is seen.
+        std::thread::sleep(Duration::from_millis(300));
+        let ended = outlives.then(|| child.try_wait().unwrap()).flatten();
+        assert!(ended.is_none(), "{ended:?}");
+        if outlives {
+            kill_process(pid, Signal::TERM).unwrap();
+        }
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(130));
+    }
+}
+
+#[test]
 fn a_number_below_0_is_a_value_and_the_value_is_what_is_wrong() {
     let world = World::new();
     for (words, wrong) in [
