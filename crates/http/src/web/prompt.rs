@@ -14,8 +14,6 @@ use super::{Answer, Answered, Fault, Visit};
 
 /// How many sessions are held; the one that rested longest makes room.
 const SESSIONS: usize = 8;
-/// How long a session may rest.
-const REST: Duration = Duration::from_secs(1800);
 /// How many bytes of what was said are shown.
 const SHOWN: usize = 64 << 10;
 /// A page answers within this time.
@@ -48,7 +46,7 @@ impl Prompts {
         id: Option<&str>,
     ) -> Result<(String, Arc<Mutex<Talk>>), Fault> {
         let now = visit.site.age();
-        self.held.retain(|_, held| now.saturating_sub(held.used) < REST);
+        self.held.retain(|_, held| now.saturating_sub(held.used) < visit.site.options.rest);
         if let Some(id) = id {
             let held = self.held.get_mut(id).filter(|held| held.user == visit.user);
             let text = "This session has rested too long and is over. Open the prompt again.";
@@ -126,8 +124,8 @@ fn show(visit: &Visit<'_>, id: &str, said: &str, view: &str) -> Answered {
                 spellcheck="false" autocapitalize="none" aria-describedby="hint" {}
             p #hint.dim {
                 "A line may take " (LINE_TIME.as_secs()) " seconds. " code { "help()" }
-                " says what there is; " code { "_" } " is the last result. A session that rests for half an \
-                hour is forgotten."
+                " says what there is; " code { "_" } " is the last result. A session that rests for "
+                (visit.site.options.rest.as_secs() / 60) " minutes is forgotten."
             }
             button { "Run" }
         }

@@ -59,6 +59,8 @@ pub struct WebOptions {
     pub timeout: Duration,
     /// How long a client may take nothing of what was sent, where the system can tell (Linux).
     pub patience: Duration,
+    /// How long a session of the prompt may rest.
+    pub rest: Duration,
     /// How many bytes a form may have.
     pub body: usize,
 }
@@ -78,6 +80,7 @@ impl WebOptions {
             queue: 64,
             timeout: Duration::from_secs(10),
             patience: Duration::from_secs(30),
+            rest: Duration::from_secs(1800),
             body: 256 << 10,
         }
     }

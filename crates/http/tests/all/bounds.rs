@@ -201,6 +201,23 @@ fn sessions_in_the_page_are_few_and_what_they_show_is_bounded() {
 }
 
 #[test]
+fn a_session_that_rests_too_long_is_forgotten() {
+    let rests = |rest: Duration| {
+        let mut second = None;
+        with_pages(&Node::new(10), WebOptions { rest, ..options() }, |client| {
+            let page = submit(&client, "/admin/prompt", "", "text=a+%3D+7").body;
+            let form = format!("session={}&text=a", talk(&page).1);
+            second = Some(submit(&client, "/admin/prompt", "", &form));
+        });
+        second.unwrap()
+    };
+    let kept = rests(options().rest);
+    assert!(kept.status == 200 && kept.body.contains("A session that rests for 30 minutes"));
+    let over = rests(Duration::ZERO);
+    assert!(over.status == 404 && over.body.contains("has rested too long"), "{}", over.body);
+}
+
+#[test]
 fn a_line_that_runs_is_not_waited_for() {
     let node = Node::new(10);
     with_pages(&node, options(), |client| {
