@@ -21,12 +21,16 @@ const CHUNK_INPUTS: usize = 48;
 impl Chain {
     pub(super) fn advance(&mut self) -> Result<(), Error> {
         loop {
-            if self.checking.front().is_some_and(|front| front.open_parts == 0) {
+            // A branch far below the tip is held as long as a block of it is not yet committed.
+            let is_on_way = self.checking.len() == 1
+                && self.queue.front().is_some_and(|it| it.is_needed || it.has_sound_ancestors);
+            if !is_on_way && self.checking.front().is_some_and(|front| front.open_parts == 0) {
                 let front = self.checking.pop_front().expect("there is a front");
                 guarded(self.tree.hash(front.id), || self.conclude(front))?;
                 continue;
             }
             let has_room = self.checking.is_empty()
+                || is_on_way
                 || (self.checking.len() < CHECKING_MAX && self.checking_coins < self.memory.coins);
             if has_room && self.queue.front().is_some_and(|front| front.body.is_some()) {
                 let front = self.queue.pop_front().expect("there is a front");
