@@ -251,7 +251,6 @@ impl Shared {
     pub(crate) fn prefetch(&self, coins: &[(Key, Place)], spends: &spends::Writer<'_>) {
         coins.iter().for_each(|&(key, _)| self.table.prefetch(key));
         coins.iter().for_each(|&(_, place)| spends.prefetch(place));
-        coins.iter().for_each(|&(key, _)| _ = self.table.peek(key));
     }
 
     pub(crate) fn keys(&self, outpoints: &[OutPoint]) -> Vec<Key> {

@@ -84,6 +84,7 @@ impl Ledger {
         let (mut index, mut left) = (0, Vec::new());
         for batch in spent.chunks(BATCH) {
             shared.prefetch(batch, &spends);
+            batch.iter().for_each(|&(key, _)| _ = shared.table.peek(key));
             for &(key, place) in batch {
                 if !shared.table.remove(key, Slot::spent_by(entry.number, index))? {
                     if !shared.remove(key, place)? {
