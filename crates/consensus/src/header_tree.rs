@@ -331,8 +331,8 @@ impl HeaderTree {
         self.best = best.unwrap_or(Self::GENESIS);
     }
 
-    /// Marks a block as one whose scripts, and those of its ancestors, were run and are good.
-    /// Core: `BLOCK_VALID_SCRIPTS`.
+    /// Marks a block as one whose own scripts were run and are good; those of an ancestor may have been
+    /// assumed to be. Core: `BLOCK_VALID_SCRIPTS`.
     pub fn mark_scripts_valid(&mut self, id: HeaderId) {
         self.entries[id.0 as usize].has_valid_scripts = true;
     }

@@ -446,10 +446,16 @@ impl Table {
         }
     }
 
-    /// The key's buckets, wherever its group lies.
+    /// All buckets of the key's group, wherever that lies.
+    #[inline]
+    fn buckets(&self, key: Key) -> Option<&[Bucket]> {
+        Some(self.segment(self.number(key)).ok()?.words.as_chunks().0)
+    }
+
+    /// The two of the key.
     #[inline]
     fn bucket_pair(&self, key: Key) -> Option<[&Bucket; 2]> {
-        let (buckets, _) = self.segment(self.number(key)).ok()?.words.as_chunks();
+        let buckets = self.buckets(key)?;
         Some(key.buckets().map(|bucket| &buckets[bucket]))
     }
 
@@ -479,15 +485,13 @@ impl Table {
 
     /// Asks for the lines where coins of the first bucket may go, where both are full.
     pub(crate) fn prefetch_room(&self, key: Key) {
-        if let Some(pair) = self.bucket_pair(key)
-            && pair.into_iter().all(is_full)
+        let [first, second] = key.buckets();
+        if let Some(buckets) = self.buckets(key)
+            && is_full(&buckets[first])
+            && is_full(&buckets[second])
         {
-            let (group, at) = (self.number(key), key.buckets()[0]);
-            let Ok(group) = self.segment(group) else { return };
-            for word in pair[0] {
-                let other = other_bucket(at, word.load(Relaxed) >> TAG_SHIFT);
-                mapping::prefetch(&group.words[other * WAYS]);
-            }
+            let tags = buckets[first].iter().map(|slot| slot.load(Relaxed) >> TAG_SHIFT);
+            tags.for_each(|tag| mapping::prefetch(&buckets[other_bucket(first, tag)]));
         }
     }
 
