@@ -152,6 +152,21 @@ fn push_varint(out: &mut Vec<u8>, mut value: u64) {
 
 #[inline(always)]
 fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let (&first, rest) = bytes.split_first()?;
+    if first < 0x80 {
+        *bytes = rest;
+        return Some(first.into());
+    }
+    // How many bytes an amount has cannot be foretold, and a wrong guess costs more than all of this.
+    if let Some(word) = bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+        && let ends @ 1.. = !word & 0x8080_8080_8080_8080
+    {
+        let sevens = word & (ends ^ (ends - 1)) & 0x7f7f_7f7f_7f7f_7f7f;
+        let pairs = sevens & 0x007f_007f_007f_007f | sevens >> 1 & 0x3f80_3f80_3f80_3f80;
+        let fours = pairs & 0x0000_3fff_0000_3fff | pairs >> 2 & 0x0fff_c000_0fff_c000;
+        *bytes = &bytes[ends.trailing_zeros() as usize / 8 + 1..];
+        return Some(fours & 0x0fff_ffff | fours >> 4 & 0x00ff_ffff_f000_0000);
+    }
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first()?;
@@ -172,4 +187,31 @@ pub(crate) fn push_entry(out: &mut Vec<u8>, outpoint: &OutPoint, coin: &Coin) {
     out.extend_from_slice(&coin.value.to_le_bytes());
     push_compact_size(out, coin.script_pubkey.len());
     out.extend_from_slice(&coin.script_pubkey);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_number_of_any_length_is_read_whatever_follows(
+            value in any::<u64>(),
+            bits in 0_u32..64,
+            rest in proptest::collection::vec(any::<u8>(), 0..12),
+        ) {
+            let mut bytes = Vec::new();
+            push_varint(&mut bytes, value >> bits);
+            for cut in 0..bytes.len() {
+                prop_assert_eq!(read_varint(&mut bytes.get(..cut).unwrap()), None);
+            }
+            bytes.extend_from_slice(&rest);
+            let mut left = bytes.as_slice();
+            prop_assert_eq!(read_varint(&mut left), Some(value >> bits));
+            prop_assert_eq!(left, rest);
+        }
+    }
 }

@@ -1,10 +1,12 @@
 use caesure_consensus::Coin;
 use caesure_wire::{Block, OutPoint, Txid};
+use hashbrown::HashTable;
 
 use crate::coin::{code_of, push_coin, push_head};
+use crate::hasher::Hasher;
 use crate::log::{BlockHead, Kind, Log, PREFIX, new_record};
 use crate::table::{Key, Place};
-use crate::{BlockInfo, Map, Resolved, Sums};
+use crate::{BlockInfo, Resolved, Sums};
 
 /// What a block does to a set of coins, less the coins that it both makes and spends, and the record
 /// that says so.
@@ -18,8 +20,28 @@ pub(crate) struct Delta {
 
 /// A block's transactions by id, to find outputs that are spent in the block that makes them. Of two
 /// with one id, which only an invalid block has, the first counts.
-pub(crate) fn index_txids(txids: &[Txid]) -> Map<Txid, usize> {
-    txids.iter().enumerate().rev().map(|(index, txid)| (*txid, index)).collect()
+pub(crate) struct ById<'a> {
+    txids: &'a [Txid],
+    indices: HashTable<u32>,
+}
+
+impl<'a> ById<'a> {
+    pub(crate) fn new(txids: &'a [Txid], hasher: &Hasher) -> Self {
+        let mut indices = HashTable::with_capacity(txids.len());
+        for (index, txid) in (0..).zip(txids) {
+            let is_same = |&other: &u32| txids[other as usize] == *txid;
+            let hash = |&other: &u32| hasher.of_txid(&txids[other as usize])[0];
+            indices.entry(hasher.of_txid(txid)[0], is_same, hash).or_insert(index);
+        }
+        Self { txids, indices }
+    }
+
+    /// The number of the transaction with an id, of which the caller knows the hash.
+    #[inline]
+    pub(crate) fn get(&self, txid: &Txid, [hash, _]: [u64; 2]) -> Option<usize> {
+        let found = self.indices.find(hash, |&index| self.txids[index as usize] == *txid);
+        found.map(|&index| index as usize)
+    }
 }
 
 /// Returns the coin that a block's own output makes, unless it is missing or provably unspendable.
@@ -52,12 +74,13 @@ impl Delta {
         let mut created = Vec::with_capacity(block.output_count());
         let mut made = 0;
         let mut kept: Vec<u32> = Vec::new();
+        let mut spent_here = resolved.spent_here.iter().peekable();
         for (tx_index, (tx, txid)) in block.txs().zip(txids).enumerate() {
             kept.clear();
             kept.extend((0..).zip(tx.outputs()).filter_map(|(vout, output)| {
-                let is_spent = || resolved.spent_here.contains_key(&OutPoint { txid: *txid, vout });
-                let is_kept = !caesure_consensus::is_unspendable(output.script_pubkey)
-                    && (resolved.spent_here.is_empty() || !is_spent());
+                let is_this = |spent: &&(usize, u32, usize)| (spent.0, spent.1) == (tx_index, vout);
+                let is_kept = spent_here.next_if(is_this).is_none()
+                    && !caesure_consensus::is_unspendable(output.script_pubkey);
                 is_kept.then_some(vout)
             }));
             if kept.is_empty() {

@@ -1,5 +1,5 @@
 use caesure_hash::siphash24;
-use caesure_wire::OutPoint;
+use caesure_wire::{OutPoint, Txid};
 
 use crate::table::Key;
 
@@ -16,11 +16,21 @@ impl Hasher {
 
     #[inline]
     pub(crate) fn key(&self, outpoint: &OutPoint) -> Key {
-        let (words, _) = outpoint.txid.0.as_chunks();
+        self.key_of(self.of_txid(&outpoint.txid), outpoint.vout)
+    }
+
+    /// What a key needs of the txid.
+    #[inline]
+    pub(crate) fn of_txid(&self, txid: &Txid) -> [u64; 2] {
+        let (words, _) = txid.0.as_chunks();
         let word = |at: usize| u64::from_le_bytes(words[at]) ^ self.0[at];
-        let low = product(word(0), word(1));
-        let high = product(word(2), word(3));
-        let both = product(low ^ u64::from(outpoint.vout) ^ self.0[4], high ^ self.0[5]);
+        [product(word(0), word(1)), product(word(2), word(3))]
+    }
+
+    /// The key of an output, when [`of_txid`](Self::of_txid) is known.
+    #[inline]
+    pub(crate) fn key_of(&self, [low, high]: [u64; 2], vout: u32) -> Key {
+        let both = product(low ^ u64::from(vout) ^ self.0[4], high ^ self.0[5]);
         Key(product(both, self.0[6] | 1))
     }
 }
@@ -36,8 +46,6 @@ fn product(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may fail loudly")]
 mod tests {
-    use caesure_wire::Txid;
-
     use super::*;
 
     /// Outputs of one transaction, and transactions that differ in a bit or are counted, lie as

@@ -72,7 +72,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use caesure_consensus::{Coin, HeaderTree, Params, Work, subsidy};
-use caesure_wire::{Block, BlockHash, OutPoint, Txid};
+use caesure_wire::{Block, BlockHash, Txid};
 
 pub use checkpoint::{Checkpoint, Checkpointed};
 pub use disk::{Change, Watch};
@@ -134,8 +134,9 @@ pub struct Resolved {
     /// overwrites.
     gone: Vec<(Key, Place)>,
     gone_value: i64,
-    /// The block's own outputs that it spends.
-    spent_here: Map<OutPoint, ()>,
+    /// The block's own outputs that it spends, in their order: the number of the transaction that makes
+    /// it, the output's index, and which input spends it.
+    spent_here: Vec<(usize, u32, usize)>,
 }
 
 /// What the rules say of a block: its work, and what it adds to the sums, in satoshi.

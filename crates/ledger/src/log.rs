@@ -237,6 +237,10 @@ impl Log {
         std::array::from_fn(|at| if at < 8 { a[at] } else { b[at - 8] })
     }
 
+    pub(crate) const fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
     #[inline]
     pub(crate) fn key(&self, outpoint: &OutPoint) -> Key {
         self.hasher.key(outpoint)

@@ -150,7 +150,7 @@ impl Slot {
     }
 
     const fn is_of(word: u64, tag: u64) -> bool {
-        (word >> TAG_SHIFT == tag) & (word != 0)
+        word >> TAG_SHIFT == tag && word != 0
     }
 }
 
@@ -162,13 +162,14 @@ type Bucket = [AtomicU64; WAYS];
 #[inline]
 fn matches(bucket: &Bucket, key: Key) -> impl Iterator<Item = (&AtomicU64, u64)> {
     let words = bucket.each_ref().map(|slot| slot.load(Acquire));
-    let bit = |at: usize| u32::from(Slot::is_of(words[at], key.tag())) << at;
+    let bit = |at: usize| u32::from(words[at] >> TAG_SHIFT == key.tag()) << at;
     let mut left = (0..WAYS).fold(0, |bits, at| bits | bit(at));
-    std::iter::from_fn(move || {
+    let alike = std::iter::from_fn(move || {
         let at = left.trailing_zeros() as usize;
         left &= left.wrapping_sub(1);
         Some((bucket.get(at)?, words[at]))
-    })
+    });
+    alike.filter(|(_, word)| *word != 0)
 }
 
 fn is_full(bucket: &Bucket) -> bool {

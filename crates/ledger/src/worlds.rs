@@ -5,12 +5,12 @@ use caesure_wire::{Block, BlockHash, OutPoint, Txid};
 use hashbrown::{HashTable, hash_table};
 use smallvec::SmallVec;
 
-use crate::delta::{index_txids, own_coin};
+use crate::delta::{ById, own_coin};
 use crate::log::NO_RECORD;
 use crate::shared::Shared;
 use crate::table::{Key, Place};
 use crate::window::Entry;
-use crate::{BlockInfo, Error, Map, Resolved, World};
+use crate::{BlockInfo, Error, Resolved, World};
 
 /// What a world is made of, for those who look at the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,9 +119,10 @@ impl Worlds {
         let prev_block = block.header().prev_block;
         let Ok(parent) = self.0.find(&prev_block) else { return Ok(None) };
         let height = parent.info.height + 1;
-        let own = index_txids(txids);
+        let hasher = self.0.log.hasher();
+        let own = ById::new(txids, hasher);
         let mut prevouts: Vec<Option<Coin>> = Vec::with_capacity(block.input_count());
-        let mut spent_here = Map::default();
+        let mut spent_here = Vec::new();
         // What is to be looked up, and for which input.
         let mut wanted: Vec<OutPoint> = Vec::with_capacity(block.input_count());
         let mut keys: Vec<Key> = Vec::with_capacity(block.input_count());
@@ -130,13 +131,14 @@ impl Worlds {
         let mut seen = HashTable::with_capacity(block.input_count());
         for (tx_index, tx) in block.txs().enumerate().skip(1) {
             for outpoint in tx.inputs().map(|input| input.prevout) {
-                if let Some(&index) = own.get(&outpoint.txid).filter(|&&index| index < tx_index) {
-                    let is_again = spent_here.insert(outpoint, ()).is_some();
-                    let coin = own_coin(block, height, index, outpoint.vout);
-                    prevouts.push(coin.filter(|_| !is_again));
+                let hash = hasher.of_txid(&outpoint.txid);
+                if let Some(index) = own.get(&outpoint.txid, hash).filter(|&index| index < tx_index)
+                {
+                    spent_here.push((index, outpoint.vout, prevouts.len()));
+                    prevouts.push(own_coin(block, height, index, outpoint.vout));
                     continue;
                 }
-                let key = self.0.log.key(&outpoint);
+                let key = hasher.key_of(hash, outpoint.vout);
                 let is_same = |&at: &usize| wanted[at] == outpoint;
                 if let hash_table::Entry::Vacant(place) =
                     seen.entry(key.0, is_same, |&at| keys[at].0)
@@ -149,6 +151,14 @@ impl Worlds {
                 prevouts.push(None);
             }
         }
+        spent_here.sort_unstable();
+        spent_here.dedup_by(|(index, vout, input), first| {
+            let is_again = (*index, *vout) == (first.0, first.1);
+            if is_again {
+                prevouts[*input] = None;
+            }
+            is_again
+        });
         let (mut gone, mut gone_value) = (Vec::with_capacity(wanted.len()), 0);
         self.0.look_many(&parent, &wanted, &keys, |at, found| {
             if let Some(found) = found {
@@ -204,12 +214,14 @@ impl Worlds {
         let Some(coins) = self.spent(&block.hash(), height)? else { return Ok(None) };
         let mut coins = coins.into_iter();
         let txids = block.txids();
-        let own = index_txids(&txids);
+        let hasher = self.0.log.hasher();
+        let own = ById::new(&txids, hasher);
         let mut lists = vec![Vec::new()];
         for (index, tx) in block.txs().enumerate().skip(1) {
             let coin = |outpoint: OutPoint| {
-                let made = own.get(&outpoint.txid).filter(|made| **made < index);
-                let own = made.and_then(|made| own_coin(block, height, *made, outpoint.vout));
+                let made = own.get(&outpoint.txid, hasher.of_txid(&outpoint.txid));
+                let made = made.filter(|made| *made < index);
+                let own = made.and_then(|made| own_coin(block, height, made, outpoint.vout));
                 own.or_else(|| coins.next())
             };
             let list: Option<Vec<Coin>> =

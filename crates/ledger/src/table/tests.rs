@@ -183,3 +183,13 @@ fn a_table_that_was_saved_while_it_grew_has_what_it_had_at_first() {
     assert!(all.is_sorted_by(|a, b| a < b), "none stands there twice");
     assert!(all.contains(&first) && all.contains(&MANY));
 }
+
+#[test]
+fn a_slot_without_a_coin_is_nobodys_though_its_bits_are_those_of_a_key() {
+    let (_folder, table) = crowded(0);
+    let zero = Key(0x1000_0000_0000_0321);
+    assert_eq!(zero.tag(), 0);
+    assert!(!table.find(zero, |_| Ok(true)).unwrap() && table.peek(zero).is_none());
+    assert!(table.insert_new(zero, 7, |_| Ok(true)).unwrap());
+    assert_eq!(table.peek(zero).and_then(Slot::place), Some(7));
+}

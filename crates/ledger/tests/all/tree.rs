@@ -253,7 +253,8 @@ impl Run<'_> {
     }
 
     /// Resolves a block with a coin that is spent or stands on another fork, with one that is spent
-    /// twice, and with one that is made after it is spent.
+    /// twice, with one that is made after it is spent, and with one of its own that is spent twice, whose
+    /// transaction it has twice.
     fn refuse(&mut self, on: On, pick: u16) {
         let parent = self.parent(on);
         let naive = &mut self.pair.naive;
@@ -266,13 +267,16 @@ impl Run<'_> {
         let later = spend(&[absent], &[1, 2]);
         let earlier = spend(&[outpoint(&later, 1)], &[3]);
         let first = naive.coinbase(vec![crate::naive::output(50)]);
-        let mut txs = vec![first, earlier, later];
+        let own = spend(&[outpoint(&later, 0); 2], &[5]);
+        let mut txs = vec![first, earlier, later.clone(), own, later];
         if !twice.is_empty() {
             txs.insert(1, spend(&twice, &[4]));
         }
         let found = self.pair.resolve_only(&parent, &txs);
         let missing = found.iter().filter(|coin| coin.is_none()).count();
         assert_eq!(missing, txs.len() - 1);
+        let own = &found[found.len() - 3..][..2];
+        assert_eq!(own.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
     }
 
     fn reopen(&mut self, is_clean: bool, horizon: Option<u8>) {
