@@ -117,6 +117,20 @@ impl<R: Read> RecordReader<R> {
     /// When the input cannot be read, and after 10,000 bytes without a record.
     pub fn next_record(&mut self) -> Result<Option<Record>, Error> {
         loop {
+            let record = self.next_read()?;
+            if record.is_some() || !self.fill()? {
+                return Ok(record);
+            }
+        }
+    }
+
+    /// Returns the next whole record of what was read so far, so that nothing is waited for;
+    /// [`has_more`](Self::has_more) reads on.
+    ///
+    /// # Errors
+    /// After 10,000 bytes without a record.
+    pub fn next_read(&mut self) -> Result<Option<Record>, Error> {
+        loop {
             match self.parse() {
                 Parsed::Record(record, length) => {
                     self.advance(length);
@@ -132,11 +146,7 @@ impl<R: Read> RecordReader<R> {
                         return Err(Error::NoRecords { skipped });
                     }
                 }
-                Parsed::Wanting => {
-                    if !self.fill()? {
-                        return Ok(None);
-                    }
-                }
+                Parsed::Wanting => return Ok(None),
             }
         }
     }

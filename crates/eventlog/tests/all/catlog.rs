@@ -1,5 +1,5 @@
 use std::fs::{self, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -87,6 +87,32 @@ fn standard_input_is_read_from_any_place() {
         assert_eq!(output.stdout.iter().filter(|&&byte| byte == b'\n').count(), 1);
         assert!(said(&output).contains("60 bytes are no record"), "{}", said(&output));
     }
+}
+
+/// As behind `tail -f`: the input stays open, and what is shown is read meanwhile.
+#[test]
+fn what_comes_in_is_shown_before_there_is_more() {
+    let world = World::new(&[]);
+    let mut command = world.command(&[]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut log, shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (told, lines) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        BufReader::new(shown).lines().for_each(|line| told.send(line.unwrap()).unwrap());
+    });
+    // A record, and one with the beginning of a third.
+    let cut = unhex(GOLDEN).len() / 2;
+    for bytes in [unhex(GOLDEN), [&unhex(GOLDEN), &unhex(GOLDEN)[..cut]].concat()] {
+        log.write_all(&bytes).unwrap();
+        let line = lines.recv_timeout(std::time::Duration::from_secs(60)).unwrap_or_default();
+        if !line.ends_with("(1.2.3.4, 8333)") {
+            child.kill().unwrap();
+            panic!("nothing was shown: {line}");
+        }
+    }
+    drop(log);
+    assert!(child.wait().unwrap().success());
+    reader.join().unwrap();
 }
 
 #[test]
