@@ -1,5 +1,6 @@
 //! How far the node is: sync, rates, connections, and the tips with their forks.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use caesure_consensus::HeaderTree;
@@ -32,13 +33,16 @@ struct Tip {
     header: Header,
     /// The height at which it leaves the branches before it; 0 for the first.
     fork: u32,
+    /// Which of those it leaves there.
+    parent: usize,
 }
 
 pub(crate) fn page(visit: &Visit<'_>) -> Answered {
     let worlds = visit.site.backend.worlds();
     let tip = *worlds.tip().info();
     let mut leaves = worlds.leaves();
-    leaves.sort_by_key(|leaf| (leaf.hash != tip.hash, std::cmp::Reverse(leaf.height)));
+    leaves.sort_by_key(|leaf| (leaf.hash != tip.hash, Reverse(leaf.height)));
+    let more = leaves.len().saturating_sub(TIPS);
     leaves.truncate(TIPS);
     let seen = look(visit, leaves, tip.hash)?;
     Answer::page(
@@ -48,7 +52,9 @@ pub(crate) fn page(visit: &Visit<'_>) -> Answered {
             div.row { (rates(visit, &tip, &seen)) (connections(visit, &seen)) }
             h2 { "Tips" }
             p.dim {
-                "Every branch of which a world is held, above height " (worlds.root().height) "."
+                "Branches of which a world is held, above height " (worlds.root().height)
+                @if 0 < more { "; " (more) " more are on " a href=(visit.link("ledger")) { "the page of the ledger" } }
+                "."
             }
             (drawing(visit, &seen.tips, worlds.root().height))
             @for branch in &seen.tips { (tip_table(visit, branch, branch.info.hash == tip.hash)?) }
@@ -82,8 +88,11 @@ fn branches(tree: &HeaderTree, leaves: Vec<BlockInfo>) -> Vec<Tip> {
     let mut ids = Vec::new();
     for info in leaves {
         let Some(id) = tree.find(&info.hash) else { continue };
-        let fork = ids.iter().map(|earlier| tree.height(tree.fork_point(*earlier, id))).max();
-        tips.push(Tip { info, header: tree.header(id), fork: fork.unwrap_or(0) });
+        let forks = ids.iter().map(|earlier| tree.height(tree.fork_point(*earlier, id)));
+        // Of those that have the block, the first one is drawn with it.
+        let fork = forks.zip((0..).map(Reverse)).max();
+        let (fork, Reverse(parent)) = fork.unwrap_or((0, Reverse(0)));
+        tips.push(Tip { info, header: tree.header(id), fork, parent });
         ids.push(id);
     }
     tips
@@ -164,11 +173,6 @@ fn drawing(visit: &Visit<'_>, tips: &[Tip], root: u32) -> Markup {
     let x = |height: u32| LEFT + heights.iter().position(|it| *it == height).unwrap_or(0) * gap;
     let rows = tips.len() * STEP;
     let y = |row: usize| STEP / 2 + row * STEP;
-    // On which row the branch runs that another leaves: the last one before it that reaches so far.
-    let parent = |row: usize, fork: u32| {
-        let runs = |tip: &Tip| tip.fork < fork && fork <= tip.info.height;
-        tips[..row].iter().rposition(runs).unwrap_or(0)
-    };
     html! {
         div.scroll tabindex="0" role="region" aria-label="Branches" {
             svg.tree viewBox=(format!("0 0 860 {rows}")) width="860" height=(rows) role="group"
@@ -176,7 +180,7 @@ fn drawing(visit: &Visit<'_>, tips: &[Tip], root: u32) -> Markup {
             {
                 text x="0" y=(y(0) + 4) { (root) }
                 @for (row, tip) in tips.iter().enumerate() {
-                    @let (end, begin, from) = (x(tip.info.height), x(tip.fork), parent(row, tip.fork));
+                    @let (end, begin, from) = (x(tip.info.height), x(tip.fork), tip.parent);
                     @if row == 0 {
                         path d=(format!("M{} {} H{end}", x(root), y(0))) {}
                     } @else {
