@@ -67,7 +67,11 @@ impl Prompts {
         let seed = &visit.site.options.seed;
         let id = hex::encode(&hmac_sha256(seed, format!("prompt {}", self.begun).as_bytes())[..16]);
         let limits = Limits { time: LINE_TIME, output: SHOWN, ..Limits::default() };
-        let talk = Talk { session: Session::new(source, limits), said: String::new() };
+        let mut talk = Talk { session: Session::new(source, limits), said: String::new() };
+        if visit.param("at").is_some() {
+            let reply = talk.session.run(&format!("at(\"{}\");", visit.world.info().hash));
+            talk.said = reply.to_string();
+        }
         let talk = Arc::new(Mutex::new(talk));
         let held = Held { user: visit.user.clone(), used: now, talk: Arc::clone(&talk) };
         self.held.insert(id.clone(), held);

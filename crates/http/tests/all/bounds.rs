@@ -201,6 +201,26 @@ fn sessions_in_the_page_are_few_and_what_they_show_is_bounded() {
 }
 
 #[test]
+fn a_session_begins_in_the_world_that_its_page_names() {
+    let node = Node::new(10);
+    node.grow(5);
+    with_pages(&node, options(), |client| {
+        let path = "/admin/prompt?at=tip-2";
+        let page = submit(&client, path, "", "text=world().height").body;
+        let (said, session) = talk(&page);
+        assert!(said.ends_with("\n3\n"), "{said}");
+        assert!(page.contains("World at height <b>3</b>"), "{page}");
+        // From then on the session says which.
+        let form = format!("session={session}&text=at();+world().height");
+        let page = submit(&client, path, "", &form).body;
+        assert!(talk(&page).0.ends_with("\n5\n"), "{page}");
+        let form = format!("session={session}&text=world().height");
+        let page = submit(&client, path, "", &form).body;
+        assert!(talk(&page).0.ends_with("\n5\n"), "{page}");
+    });
+}
+
+#[test]
 fn a_session_that_rests_too_long_is_forgotten() {
     let rests = |rest: Duration| {
         let mut second = None;

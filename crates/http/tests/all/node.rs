@@ -150,7 +150,8 @@ impl Node {
         self.mine(parent, count, 1)
     }
 
-    fn mine(&self, on: BlockHash, count: u32, tag: u32) -> Vec<String> {
+    /// Makes blocks on one, whose coinbases have the tag.
+    pub(crate) fn mine(&self, on: BlockHash, count: u32, tag: u32) -> Vec<String> {
         let mut tip = on;
         let one = |_| {
             let inner = self.inner.lock().unwrap();

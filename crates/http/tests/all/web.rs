@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -354,6 +355,41 @@ fn nothing_changes_the_node_where_that_is_switched_off() {
 }
 
 #[test]
+fn a_branch_is_drawn_from_the_one_that_it_leaves() {
+    let node = Node::new(100);
+    let main = node.grow(6);
+    let block = |name: &String| name.parse().unwrap();
+    let branch = node.mine(block(&main[0]), 4, 1);
+    node.mine(block(&main[2]), 1, 2);
+    node.mine(block(&branch[0]), 1, 3);
+    with_pages(&node, options(), |client| {
+        let page = get(&client, "/admin/").body;
+        // Where each begins and ends: two on the first row, and one on that of the branch.
+        for rows in [" 18 V54 ", " 18 V90 ", " 54 V126 "] {
+            assert_eq!(page.matches(rows).count(), 1, "{rows}: {page}");
+        }
+    });
+}
+
+#[test]
+fn tips_that_are_not_drawn_are_counted() {
+    let node = Node::new(100);
+    node.grow(1);
+    with_pages(&node, options(), |client| {
+        for branches in 2..=14 {
+            node.grow(2);
+            node.fork(1);
+            let page = get(&client, "/admin/").body;
+            let drawn = page.matches("<circle class=\"tip\"").count();
+            assert_eq!(drawn, branches.min(12), "{page}");
+            let more = format!("above height 0; {} more are on <a", branches.saturating_sub(12));
+            assert_eq!(page.contains(&more), 12 < branches, "{page}");
+            assert_eq!(page.contains(" more are on "), 12 < branches);
+        }
+    });
+}
+
+#[test]
 fn what_others_say_is_shown_and_never_run() {
     let node = Node::new(10);
     let evil = "<script>alert(1)</script>";
@@ -397,6 +433,63 @@ fn what_others_say_is_shown_and_never_run() {
         let refused = ask(&client, "POST", "/admin/connect", "", &body);
         assert_eq!(refused.status, 400);
         assert!(!refused.body.contains("<script>alert"));
+    });
+}
+
+/// Runs the script of the pages in what stands for a browser: a page that is hidden and shown again, whose
+/// server goes and comes back. Says after each how many streams are open, and whether that is told.
+const BROWSER: &str = r#"
+const open = [], listeners = {}, marks = new Set();
+class EventSource {
+    static CLOSED = 2;
+    readyState = 0;
+    on = {};
+    constructor() { open.push(this); }
+    addEventListener(name, act) { this.on[name] = act; }
+    close() { this.readyState = 2; open.splice(open.indexOf(this), 1); }
+}
+const live = {
+    dataset: { events: "/admin/events" },
+    contains: () => false,
+    setAttribute: (name) => marks.add(name),
+    removeAttribute: (name) => marks.delete(name),
+};
+const document = {
+    hidden: false,
+    getElementById: () => live,
+    addEventListener: (name, act) => { listeners[name] = act; },
+};
+const script = require("fs").readFileSync(0, "utf8");
+const names = ["document", "EventSource", "addEventListener", "getSelection"];
+new Function(...names, script)(document, EventSource, () => {}, () => ({ isCollapsed: true }));
+const say = () => console.log(open.length, ...marks, live.innerHTML ?? "");
+const show = (hidden) => { document.hidden = hidden; listeners.visibilitychange(); say(); };
+say();
+show(true);
+show(false);
+show(false);
+open[0].on.error(); say();
+open[0].on.open(); open[0].on.part({ data: "new" }); say();
+open[0].on.error(); open[0].readyState = 2; open.pop(); say();
+show(false);
+"#;
+
+/// Browsers open six connections to one server, for all tabs.
+#[test]
+fn a_page_that_nobody_looks_at_keeps_no_connection_and_one_that_stands_still_says_so() {
+    with_pages(&Node::new(10), options(), |client| {
+        let mut node = Command::new("node");
+        let node = node.args(["-e", BROWSER]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let Ok(mut node) = node else {
+            return eprintln!("node is not here: the script of the pages was not run");
+        };
+        let script = get(&client, "/admin/live.js").body;
+        node.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        let said = String::from_utf8(node.wait_with_output().unwrap().stdout).unwrap();
+        let lines: Vec<&str> = said.lines().map(str::trim).collect();
+        let stale = "1 data-stale";
+        let expected = ["1", "0", "1", "1", stale, "1 new", "0 data-stale new", "1 data-stale new"];
+        assert_eq!(lines, expected);
     });
 }
 
