@@ -46,7 +46,10 @@ impl Log {
         logger.log(Event::Starting {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             network: common.network().name().to_owned(),
-            options: arguments(std::env::args().skip(1)),
+            // A path may be no text.
+            options: arguments(
+                std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()),
+            ),
         });
         Ok(Self { logger, writer, capture })
     }

@@ -5,9 +5,11 @@
 #[path = "command_line/terminal.rs"]
 mod terminal;
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
@@ -441,6 +443,19 @@ fn common_errors_say_what_to_do_next() {
     let damaged = said_of(20, !good[20]);
     assert!(damaged.contains("caesure import makes the ledger anew"), "{damaged}");
     fs::write(&ledger, &good).unwrap();
+}
+
+#[test]
+fn a_path_that_is_no_text_is_a_path() {
+    let world = World::new();
+    let mut command = world.command(&["--prune", "1", "--no-rpc", "--only-connect", "-b"]);
+    let output = command.arg(OsStr::from_bytes(b"\xff")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("--prune 1 is too little") && said.contains("-b, \"\u{fffd}\"]"),
+        "{said}"
+    );
 }
 
 #[test]
