@@ -37,6 +37,8 @@ const CTRL_D: u8 = 4;
 pub(crate) const ASK_MARKS: &str = "\x05";
 /// And asks so for the names that can be completed.
 pub(crate) const ASK_NAMES: &str = "\x05names";
+/// It stands for the line ends of a text that is run as a whole, as of a file.
+pub(crate) const LINE_END: &str = "\x0b";
 /// It stands in no answer, and one of the next three comes behind it.
 pub(crate) const MARK: u8 = 6;
 pub(crate) const GOOD: u8 = b'+';
@@ -217,7 +219,10 @@ fn talk(session: &mut Session, stream: &mut UnixStream, typed: &Receiver<Typed>)
             }
             Typed::Line(line) if line.trim_end() == ASK_NAMES => (session.names().join(" "), true),
             Typed::Line(line) => {
-                let reply = session.line(&line);
+                let reply = match is_marked && line.contains(LINE_END) {
+                    true => session.run(&line.replace(LINE_END, "\n")),
+                    false => session.line(&line),
+                };
                 (reply.to_string(), !reply.is_error())
             }
             Typed::Cancel => {

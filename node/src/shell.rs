@@ -16,7 +16,7 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Editor, Helper};
 
 use crate::args::{Common, MONITOR, Shell};
-use crate::monitor::{ASK_MARKS, ASK_NAMES, CTRL_C, GOOD, MARK, MORE, greeting};
+use crate::monitor::{ASK_MARKS, ASK_NAMES, CTRL_C, GOOD, LINE_END, MARK, MORE, greeting};
 use crate::prompt::open_folder;
 use crate::{Error, Outcome, base, config, signals};
 
@@ -41,13 +41,7 @@ trait Prompt {
     fn line(&mut self, line: &str) -> Result<bool, Error>;
 
     /// Takes a whole text in the same way.
-    fn text(&mut self, text: &str) -> Result<bool, Error> {
-        let mut is_good = true;
-        for line in text.lines() {
-            is_good &= self.line(line)?;
-        }
-        Ok(is_good & (!self.is_incomplete() || self.line("")?))
-    }
+    fn text(&mut self, text: &str) -> Result<bool, Error>;
 
     fn is_incomplete(&self) -> bool;
     fn cancel(&mut self) -> Result<(), Error>;
@@ -65,10 +59,11 @@ fn set(running: &Running, to: bool) -> bool {
 /// Has a signal stop the line that runs; the second, or one without a line, ends the program.
 fn stop_by_signal(stop: impl Fn() + Send + 'static) -> Running {
     let running = Running::default();
-    let is_running = Arc::clone(&running);
+    let (is_running, restore) = (Arc::clone(&running), signals::terminal());
     signals::act(move || {
         let mut is_running = is_running.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::take(&mut *is_running) {
+            restore();
             std::process::exit(130);
         }
         stop();
@@ -163,6 +158,17 @@ impl Remote {
         answered.map_err(|source| Error::Prompt { path: self.path.clone(), source })
     }
 
+    /// Types a line, and shows what came of it.
+    fn show(&mut self, line: &str) -> Result<bool, Error> {
+        let (text, is_good) = self.ask(&format!("{line}\n"))?;
+        match is_good {
+            true => crate::print(text.as_bytes()),
+            // Nobody may listen.
+            false => _ = io::stderr().write_all(text.as_bytes()),
+        }
+        Ok(is_good)
+    }
+
     fn answer(&mut self) -> io::Result<(String, bool)> {
         let (mut text, mut mark) = (Vec::new(), [0]);
         self.stream.read_until(MARK, &mut text)?;
@@ -182,14 +188,12 @@ impl Remote {
 impl Prompt for Remote {
     fn line(&mut self, line: &str) -> Result<bool, Error> {
         // What stands for a key would have an answer of its own.
-        let line = line.replace(char::is_control, " ");
-        let (text, is_good) = self.ask(&format!("{line}\n"))?;
-        match is_good {
-            true => crate::print(text.as_bytes()),
-            // Nobody may listen.
-            false => _ = io::stderr().write_all(text.as_bytes()),
-        }
-        Ok(is_good)
+        self.show(&line.replace(char::is_control, " "))
+    }
+
+    fn text(&mut self, text: &str) -> Result<bool, Error> {
+        let line = |line: &str| line.replace(char::is_control, " ") + LINE_END;
+        self.show(&text.lines().map(line).collect::<String>())
     }
 
     fn is_incomplete(&self) -> bool {
@@ -258,24 +262,20 @@ fn edit(common: &Common, prompt: &mut dyn Prompt) -> Result<(), Error> {
     // The first time there is none.
     let _ = editor.load_history(&history);
     crate::print_line(&prompt.greeting());
-    let ended = loop {
+    loop {
         editor.set_helper(Some(Names(prompt.names())));
-        let taken = match editor.readline(if prompt.is_incomplete() { "... " } else { ">>> " }) {
+        match editor.readline(if prompt.is_incomplete() { "... " } else { ">>> " }) {
             Ok(text) => {
+                // A base that cannot be written can still be read.
                 let _ = editor.add_history_entry(&text);
-                text.split('\n').try_for_each(|line| prompt.line(line).map(drop))
+                let _ = editor.append_history(&history);
+                text.split('\n').try_for_each(|line| prompt.line(line).map(drop))?;
             }
-            Err(ReadlineError::Interrupted) => prompt.cancel(),
-            Err(ReadlineError::Eof) => break Ok(()),
-            Err(error) => Err(failed(error)),
-        };
-        if taken.is_err() {
-            break taken;
+            Err(ReadlineError::Interrupted) => prompt.cancel()?,
+            Err(ReadlineError::Eof) => return Ok(()),
+            Err(error) => return Err(failed(error)),
         }
-    };
-    // A base that cannot be written can still be read.
-    let _ = editor.save_history(&history);
-    ended
+    }
 }
 
 /// The names that can be completed.

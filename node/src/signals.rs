@@ -1,8 +1,12 @@
 //! What SIGINT, SIGTERM and SIGHUP do.
 
 use std::fs;
+use std::io::{Write, stderr};
 use std::sync::{Mutex, PoisonError};
 
+use rustix::process::getpgrp;
+use rustix::stdio::stdin;
+use rustix::termios::{OptionalActions, tcgetattr, tcgetpgrp, tcsetattr};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -41,9 +45,22 @@ pub(crate) fn act(action: impl FnMut() + Send + 'static) {
     *ACTION.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(action));
 }
 
+/// What makes the terminal again what it is now: who reads single keys from it changes it.
+pub(crate) fn terminal() -> impl Fn() + Send + 'static {
+    let before = tcgetattr(stdin()).ok();
+    move || {
+        // The system stops who does this in the background.
+        let is_behind = tcgetpgrp(stdin()).is_ok_and(|group| group != getpgrp());
+        if let Some(before) = before.as_ref().filter(|_| !is_behind) {
+            let _ = tcsetattr(stdin(), OptionalActions::Now, before);
+        }
+    }
+}
+
 /// Ends the program, whose work was not done.
 pub(crate) fn end() -> ! {
     progress::bar().finish_and_clear();
-    eprintln!("caesure: stopped by a signal before the end");
+    // Its terminal may be gone.
+    let _ = writeln!(stderr(), "caesure: stopped by a signal before the end");
     std::process::exit(130)
 }

@@ -15,7 +15,7 @@ use indicatif::{DecimalBytes, FormattedDuration, HumanCount};
 use serde_json::{Value, json};
 
 use crate::args::{Common, Top};
-use crate::{Error, Outcome, cli, clock, print_line};
+use crate::{Error, Outcome, cli, clock, print_line, signals};
 
 /// What a terminal has at least.
 const SCREEN: (u16, u16) = (80, 24);
@@ -67,6 +67,12 @@ pub(crate) fn run(common: &Common, top: &Top) -> Result<Outcome, Error> {
         return Err(Error::NoTerminal);
     }
     let mut screen = Screen::enter().map_err(Error::Terminal)?;
+    signals::act(|| {
+        // Nothing is drawn after this.
+        let _out = io::stdout().lock();
+        drop(Screen);
+        signals::end()
+    });
     let mut before: Option<Sample> = None;
     let mut trouble = String::new();
     loop {

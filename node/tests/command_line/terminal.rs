@@ -10,8 +10,9 @@ use caesure_consensus::{Network, Params};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 
-use crate::{Daemon, World, terminate, wait_until};
+use crate::{Daemon, World, free_port, terminate, wait_until};
 
 /// A terminal, and all that was shown on it.
 struct Terminal {
@@ -200,5 +201,68 @@ fn a_tab_at_the_prompt_offers_the_variables_of_the_session_offline_and_in_the_no
     }
     terminate(world.pid().unwrap());
     wait_until("the node ends", || world.pid().is_none());
+    drop(daemon);
+}
+
+/// As when its window is closed, or somebody ends it from elsewhere.
+#[test]
+fn who_is_ended_by_a_signal_leaves_the_terminal_and_the_history_as_they_should_be() {
+    let world = World::with_chain();
+    let rpc = free_port();
+    let words = format!(
+        "--network regtest --only-connect -s {} --rpc {rpc} -m --daemon --logfile log",
+        free_port()
+    );
+    world.printed(&words.split(' ').collect::<Vec<_>>());
+    let daemon = Daemon(&world);
+    for (words, begins) in [
+        (&["shell"][..], ">>> "),
+        (&["shell", "-c"], ">>> "),
+        (&["top", "--rpc", &rpc], "\x1b[?1049h"),
+    ] {
+        let mut command = world.command(&[&["--network", "regtest"], words].concat());
+        let (mut terminal, mut child) = Terminal::start(command.env("TERM", "xterm"), true);
+        terminal.read_until(begins);
+        let typed = words.join("");
+        if words[0] == "shell" {
+            write!(terminal.keys, "\"{typed}\".len()\n").unwrap();
+            terminal.read_until(&format!("{}\r\n", typed.len()));
+        }
+        let is_usual = |terminal: &Terminal| {
+            let modes = tcgetattr(&terminal.keys).unwrap().local_modes;
+            modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+        };
+        wait_until("keys are read one by one", || !is_usual(&terminal));
+        terminate(child.id().try_into().unwrap());
+        terminal.read_all();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert!(is_usual(&terminal), "{words:?}");
+        if words[0] == "shell" {
+            let history = fs::read_to_string(world.path("base/history")).unwrap();
+            assert!(history.contains(&typed), "{history}");
+        } else {
+            let left = terminal.shown.split("\x1b[?25h").nth(1).unwrap();
+            assert!(left.starts_with("\x1b[?1049l"), "{left:?}");
+        }
+    }
+    // Of one whose terminal is gone nothing can be heard any more.
+    let mut command = world.command(&["--network", "regtest", "top", "--rpc", &rpc]);
+    let (mut terminal, mut child) = Terminal::start(command.env("TERM", "xterm"), true);
+    terminal.read_until("\x1b[?1049h");
+    drop(terminal);
+    terminate(child.id().try_into().unwrap());
+    let mut status = None;
+    for _ in 0..600 {
+        status = child.try_wait().unwrap();
+        if status.is_some() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    // It may have met the end of its terminal before the signal.
+    if status.is_none() {
+        child.kill().unwrap();
+    }
+    assert!(status.is_some(), "it goes on without a terminal");
     drop(daemon);
 }
