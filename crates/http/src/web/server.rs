@@ -152,7 +152,9 @@ impl Site {
         if users.is_empty() {
             return Ok(String::new());
         }
-        let given = request.headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
+        let given = request.headers.get(header::AUTHORIZATION);
+        // A name may have any letters.
+        let given = given.and_then(|given| std::str::from_utf8(given.as_bytes()).ok());
         let is_metrics = request.uri.path() == "/metrics";
         let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
         let verdict = match given {

@@ -241,6 +241,19 @@ fn nobody_without_a_password_sees_anything() {
 }
 
 #[test]
+fn a_name_and_a_password_may_have_any_letters() {
+    let user = "n\u{e9} \u{1f511}";
+    let users = vec![WebUser::new(user, "p\u{e9}:w")];
+    with_pages(&Node::new(10), WebOptions { users, ..options() }, |client| {
+        let nonce = nonce(&get(&client, "/"));
+        for (count, password, status) in [(1, "p\u{e9}:w", 200), (2, "pe:w", 401)] {
+            let headers = login(user, password, &nonce, count, "/admin/");
+            assert_eq!(ask(&client, "GET", "/admin/", &headers, "").status, status);
+        }
+    });
+}
+
+#[test]
 fn an_answer_to_a_challenge_counts_once() {
     with_pages(&Node::new(10), with_users(), |client| {
         let nonce = nonce(&get(&client, "/"));
