@@ -140,6 +140,9 @@ impl Error {
                 | ErrorKind::PermissionDenied => "choose another path with -m PATH",
                 _ => after_io(source),
             }),
+            Self::Prompt { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                Some(after_io(source))
+            }
             Self::Prompt { .. } => {
                 Some("start the node with -m, and give the path if it was given one")
             }

@@ -6,7 +6,7 @@ use caesure_blockstore::Error as StoreError;
 use caesure_consensus::Params;
 use caesure_engine::{Command as Wish, CommandError};
 use caesure_eventlog::{Filter, text};
-use caesure_http::Backend;
+use caesure_http::{Backend, sanitized};
 use caesure_ledger::Worlds;
 use caesure_p2p::{ConnectionKind, PeerId, PeerInfo, Subnet};
 use caesure_prompt::{Command, Fields, Look, Now, Source, Still, Value};
@@ -189,7 +189,7 @@ fn peer_fields(peer: &PeerInfo, height: Option<u32>) -> Fields {
         ("is_inbound".to_owned(), Value::Bool(peer.is_inbound())),
         text("transport", peer.transport.name().to_owned()),
         field("services", peer.services),
-        text("user_agent", String::from_utf8_lossy(agent).into_owned()),
+        text("user_agent", sanitized(agent)),
         ("height".to_owned(), height.map_or(Value::Nothing, |height| Value::Int(height.into()))),
         ("ping".to_owned(), seconds(peer.ping)),
         field("connected_at", peer.connected_at.unix),

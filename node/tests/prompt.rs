@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use caesure_wire::{Endpoint, FrameHeader, Message, Version};
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine, and shorter than a line may run.
@@ -221,6 +222,74 @@ fn the_shell_types_into_the_running_node_when_it_is_to_connect() {
     assert_eq!(typed.status.code(), Some(1));
     assert!(text(&typed.stderr).contains("error at 3:1: "), "{typed:?}");
     assert!(world.node.take().unwrap().wait().unwrap().success());
+}
+
+#[test]
+fn a_file_is_run_as_a_whole_offline_and_in_the_node() {
+    let mut world = World::new();
+    world.start(&["-o", "0"]);
+    let lines = [
+        "for b in blocks(0, 2):",
+        "\tprint(b.height)",
+        "print(`a",
+        "b`); // c",
+        "if b == 7 {",
+        "    print(b);",
+        "}",
+        "else {",
+        "    print(7);",
+        "}",
+        "blocks(0, 3)",
+        "    .count_txs()",
+    ];
+    fs::write(world.dir.path().join("good"), lines.join("\n")).unwrap();
+    fs::write(world.dir.path().join("bad"), "print(7);\nnothing;\nstop()\n").unwrap();
+    for words in [&[][..], &["--connect"]] {
+        let good = world.shell(&[words, &["good"]].concat());
+        assert_eq!(text(&good.stdout), "0\n1\na\nb\n7\n3\n", "{words:?}: {good:?}");
+        assert_eq!(good.status.code(), Some(0));
+        let bad = world.shell(&[words, &["bad"]].concat());
+        assert_eq!(bad.status.code(), Some(1));
+        let said = text(&bad.stderr);
+        assert!(said.contains("error at 2:1: Variable not found: nothing"), "{said}");
+        assert!(!said.contains("no node runs"), "{said}");
+    }
+    assert!(world.type_in("1 + 1\n").contains(">>> 2\n"), "nothing is run behind an error");
+}
+
+/// A terminal would do what they say.
+#[test]
+fn what_peers_call_themselves_moves_no_cursor() {
+    let mut world = World::new();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    world.start(&["-s", &free.to_string()]);
+    let mut peer = TcpStream::connect(free).unwrap();
+    let endpoint = |text: &str| Endpoint::parse(text, 1).unwrap();
+    let version = Message::Version(Version {
+        version: 70_016,
+        services: 9,
+        time: 0,
+        receiver: (0, endpoint("127.0.0.1")),
+        sender: (9, endpoint("127.0.0.1")),
+        nonce: 1,
+        user_agent: b"/so\x1b[31m\x07\xe2\x80\xae/".to_vec(),
+        height: 0,
+        relay: true,
+    });
+    let mut payload = Vec::new();
+    version.encode_payload(&mut payload);
+    peer.write_all(&FrameHeader::frame([0xfa, 0xbf, 0xb5, 0xda], "version", &payload)).unwrap();
+    let mut waited = Duration::ZERO;
+    let shown = loop {
+        let shown = world.type_in("print(peers()[0].user_agent)\npeers()\n");
+        if shown.contains("/so") {
+            break shown;
+        }
+        assert!(waited < LONG, "{shown}");
+        sleep(Duration::from_millis(20));
+        waited += Duration::from_millis(20);
+    };
+    assert!(shown.contains(">>> /so31m/\n") && shown.contains("'/so31m/'"), "{shown:?}");
 }
 
 #[test]

@@ -44,6 +44,7 @@ mod web;
 
 pub use auth::{Cookie, User};
 pub use backend::{About, Backend, Calls, Histogram, Look, Queue, Resources, Stored, Thread};
+pub use peers::sanitized;
 pub use server::{ServeOptions, Stop, serve};
 pub use table::{Conversion, conversion, pretty};
 pub use web::{WebOptions, WebUser, serve_web};

@@ -125,7 +125,7 @@ pub(crate) fn service_names(services: u64) -> Vec<String> {
 }
 
 /// Leaves out what could do harm where it is shown. Core: `SanitizeString`.
-pub(crate) fn sanitized(bytes: &[u8]) -> String {
+pub fn sanitized(bytes: &[u8]) -> String {
     let is_safe = |byte: &u8| byte.is_ascii_alphanumeric() || b" .,;-_/:?@()".contains(byte);
     bytes.iter().copied().filter(is_safe).map(char::from).collect()
 }
