@@ -150,12 +150,22 @@ impl Scan {
 }
 
 /// What a block of lines in the original's manner, `for x in y:` and indented lines, means here; none
-/// for another input. No character changes its place.
+/// for another input. It ends before an empty line, or one that is not indented as the first of them is. No
+/// character changes its place but in the line behind it.
 pub(crate) fn braced(text: &str, scan: &Scan) -> Option<String> {
     let (head, body) = text.split_once('\n').unwrap_or((text, ""));
     let head = head.trim_end();
     let is_block = matches!(scan.first.as_str(), "for" | "while" | "if") && head.ends_with(':');
-    is_block.then(|| format!("{}{{\n{}}}", &head[..head.len() - 1], body))
+    let is_indented = |line: &str| line.starts_with([' ', '\t']);
+    let mut end = 0;
+    for line in body.split_inclusive('\n') {
+        if 0 < end && (line.trim().is_empty() || is_indented(body) && !is_indented(line)) {
+            break;
+        }
+        end += line.len();
+    }
+    let (block, rest) = body.split_at(end);
+    is_block.then(|| format!("{}{{\n{block}}}{rest}", &head[..head.len() - 1]))
 }
 
 #[cfg(test)]
@@ -190,5 +200,13 @@ mod tests {
         let expected = "for tx in b.transactions{\n    tx.dump()\n}";
         assert_eq!(braced(text, &scan(text)).unwrap(), expected);
         assert_eq!(braced("a:", &scan("a:")), None);
+        for (text, expected) in [
+            ("if x:\n  y()\n\n  z()", "if x{\n  y()\n}\n  z()"),
+            ("if x:\n  y()\nz()\n", "if x{\n  y()\n}z()\n"),
+            ("if x:\ny()\nz()", "if x{\ny()\nz()}"),
+            ("if x:", "if x{\n}"),
+        ] {
+            assert_eq!(braced(text, &scan(text)).unwrap(), expected);
+        }
     }
 }
