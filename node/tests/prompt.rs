@@ -243,7 +243,7 @@ fn a_file_is_run_as_a_whole_offline_and_in_the_node() {
         "    .count_txs()",
     ];
     fs::write(world.dir.path().join("good"), lines.join("\n")).unwrap();
-    fs::write(world.dir.path().join("bad"), "print(7);\nnothing;\nstop()\n").unwrap();
+    fs::write(world.dir.path().join("bad"), "print(7);\nnothing(1);\nstop()\n").unwrap();
     for words in [&[][..], &["--connect"]] {
         let good = world.shell(&[words, &["good"]].concat());
         assert_eq!(text(&good.stdout), "0\n1\na\nb\n7\n3\n", "{words:?}: {good:?}");
@@ -251,7 +251,7 @@ fn a_file_is_run_as_a_whole_offline_and_in_the_node() {
         let bad = world.shell(&[words, &["bad"]].concat());
         assert_eq!(bad.status.code(), Some(1));
         let said = text(&bad.stderr);
-        assert!(said.contains("error at 2:1: Variable not found: nothing"), "{said}");
+        assert!(said.contains("error at 2:1: there is no function nothing"), "{said}");
         assert!(!said.contains("no node runs"), "{said}");
     }
     assert!(world.type_in("1 + 1\n").contains(">>> 2\n"), "nothing is run behind an error");

@@ -96,23 +96,24 @@ fn what_comes_in_is_shown_before_there_is_more() {
     let mut command = world.command(&[]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut log, shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let (told, lines) = std::sync::mpsc::channel();
-    let reader = std::thread::spawn(move || {
-        BufReader::new(shown).lines().for_each(|line| told.send(line.unwrap()).unwrap());
-    });
-    // A record, and one with the beginning of a third.
-    let cut = unhex(GOLDEN).len() / 2;
-    for bytes in [unhex(GOLDEN), [&unhex(GOLDEN), &unhex(GOLDEN)[..cut]].concat()] {
-        log.write_all(&bytes).unwrap();
-        let line = lines.recv_timeout(std::time::Duration::from_secs(60)).unwrap_or_default();
-        if !line.ends_with("(1.2.3.4, 8333)") {
-            child.kill().unwrap();
-            panic!("nothing was shown: {line}");
+    std::thread::scope(|scope| {
+        let (told, lines) = std::sync::mpsc::channel();
+        scope.spawn(move || {
+            BufReader::new(shown).lines().for_each(|line| _ = told.send(line.unwrap()));
+        });
+        // A record, and one with the beginning of a third.
+        let cut = unhex(GOLDEN).len() / 2;
+        for bytes in [unhex(GOLDEN), [&unhex(GOLDEN), &unhex(GOLDEN)[..cut]].concat()] {
+            log.write_all(&bytes).unwrap();
+            let line = lines.recv_timeout(std::time::Duration::from_secs(60)).unwrap_or_default();
+            if !line.ends_with("(1.2.3.4, 8333)") {
+                child.kill().unwrap();
+                panic!("nothing was shown: {line}");
+            }
         }
-    }
-    drop(log);
-    assert!(child.wait().unwrap().success());
-    reader.join().unwrap();
+        drop(log);
+        assert!(child.wait().unwrap().success());
+    });
 }
 
 #[test]
