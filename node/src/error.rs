@@ -140,12 +140,10 @@ impl Error {
                 | ErrorKind::PermissionDenied => "choose another path with -m PATH",
                 _ => after_io(source),
             }),
-            Self::Prompt { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
-                Some(after_io(source))
-            }
-            Self::Prompt { .. } => {
-                Some("start the node with -m, and give the path if it was given one")
-            }
+            Self::Prompt { source, .. } => Some(match source.kind() {
+                ErrorKind::PermissionDenied => after_io(source),
+                _ => "start the node with -m, and give the path if it was given one",
+            }),
             Self::Proxy { .. } => Some("start the proxy, or give another --proxy, or none"),
             Self::Record { .. } => Some("name a file that --record of this version wrote"),
             Self::NotAHash(_) => Some("mend the line or remove the file"),

@@ -245,10 +245,10 @@ fn a_file_is_run_as_a_whole_offline_and_in_the_node() {
     fs::write(world.dir.path().join("good"), lines.join("\n")).unwrap();
     fs::write(world.dir.path().join("bad"), "print(7);\nnothing(1);\nstop()\n").unwrap();
     for words in [&[][..], &["--connect"]] {
-        let good = world.shell(&[words, &["good"]].concat());
+        let good = world.shell(&[&["good"], words].concat());
         assert_eq!(text(&good.stdout), "0\n1\na\nb\n7\n3\n", "{words:?}: {good:?}");
         assert_eq!(good.status.code(), Some(0));
-        let bad = world.shell(&[words, &["bad"]].concat());
+        let bad = world.shell(&[&["bad"], words].concat());
         assert_eq!(bad.status.code(), Some(1));
         let said = text(&bad.stderr);
         assert!(said.contains("error at 2:1: there is no function nothing"), "{said}");

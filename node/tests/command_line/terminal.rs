@@ -225,7 +225,7 @@ fn who_is_ended_by_a_signal_leaves_the_terminal_and_the_history_as_they_should_b
         terminal.read_until(begins);
         let typed = words.join("");
         if words[0] == "shell" {
-            write!(terminal.keys, "\"{typed}\".len()\n").unwrap();
+            writeln!(terminal.keys, "\"{typed}\".len()").unwrap();
             terminal.read_until(&format!("{}\r\n", typed.len()));
         }
         let is_usual = |terminal: &Terminal| {
