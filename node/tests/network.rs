@@ -8,11 +8,13 @@ mod live;
 mod proxy;
 #[path = "network/prune.rs"]
 mod prune;
+#[path = "support/running.rs"]
+mod running;
 
-use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use bitcoind::Bitcoind;
+use running::Running;
 
 const WAIT: Duration = Duration::from_millis(50);
 /// Far longer than anything here takes.
@@ -35,7 +38,7 @@ fn free_port() -> u16 {
 /// A running node on regtest.
 struct Node {
     base: TempDir,
-    child: Child,
+    child: Running,
     port: u16,
     rpc: u16,
     args: Vec<String>,
@@ -51,15 +54,15 @@ impl Node {
         node
     }
 
-    fn spawn(base: &Path, port: u16, rpc: u16, args: &[String], stderr: Stdio) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_caesure"))
+    fn spawn(base: &Path, port: u16, rpc: u16, args: &[String], stderr: Stdio) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_caesure"));
+        command
             .args(["--network", "regtest", "--only-connect", "-b"])
             .arg(base)
             .args(["-s", &format!("127.0.0.1:{port}"), "--rpc", &format!("127.0.0.1:{rpc}")])
             .args(args)
-            .stderr(stderr)
-            .spawn()
-            .unwrap()
+            .stderr(stderr);
+        Running::start(&mut command)
     }
 
     /// Starts it again on the same folder, with more peers to dial.
@@ -116,18 +119,11 @@ impl Node {
     fn end(&mut self, signal: &str) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        self.child.wait().unwrap().code()
+        self.child.status().code()
     }
 
     fn dial(&self) -> String {
         format!("-c127.0.0.1:{}", self.port)
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -358,19 +354,6 @@ const [port, peer, blocks] = process.argv.slice(1);
 })();
 ";
 
-/// A process that ends with its owner, and what it prints.
-struct Running {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Starts bcoin and waits for a tip that is good.
 fn bcoin(
     folder: &Path,
@@ -379,16 +362,11 @@ fn bcoin(
     is_good: impl Fn(&str) -> bool,
 ) -> (Running, u16, String) {
     let port = free_port();
-    let mut child = Command::new("node")
-        .args(["-e", BCOIN, &port.to_string(), peer, &blocks.to_string()])
-        .current_dir(folder)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut running = Running { child, lines };
-    let mut tips = running.lines.by_ref().map(Result::unwrap).take(600);
-    let tip = tips.find(|tip| is_good(tip));
+    let mut command = Command::new("node");
+    command.args(["-e", BCOIN, &port.to_string(), peer, &blocks.to_string()]);
+    let mut running = Running::start(command.current_dir(folder).stdout(Stdio::piped()));
+    let lines = BufReader::new(running.stdout.as_mut().unwrap()).lines();
+    let tip = lines.map(Result::unwrap).take(600).find(|tip| is_good(tip));
     (running, port, tip.expect("bcoin comes to a tip"))
 }
 
@@ -468,7 +446,7 @@ fn a_signal_or_the_stop_command_ends_it_with_success_and_all_is_saved() {
         blocks.iter().for_each(|block| assert_eq!(node.submit(block), Value::Null));
         let status = if how == "stop" {
             node.get("stop", &json!([]));
-            node.child.wait().unwrap().code()
+            node.child.status().code()
         } else {
             node.end(how)
         };
@@ -500,16 +478,11 @@ fn an_invalidated_block_stays_so_after_a_start_until_it_is_reconsidered() {
 /// The exit status and what is said.
 fn refused(args: &[&str]) -> (i32, String) {
     let base = TempDir::new().unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_caesure"))
-        .args(["--network", "regtest", "--only-connect", "--no-rpc", "-b"])
-        .arg(base.path())
-        .args(args)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    (child.wait().unwrap().code().unwrap(), said)
+    let mut command = Command::new(env!("CARGO_BIN_EXE_caesure"));
+    command.args(["--network", "regtest", "--only-connect", "--no-rpc", "-b"]);
+    command.arg(base.path()).args(args).stderr(Stdio::piped());
+    let output = Running::start(&mut command).output();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]

@@ -1,26 +1,26 @@
 //! The prompt where people meet it: on the socket of a running node, and on a base.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test may fail loudly")]
 
+#[path = "support/running.rs"]
+mod running;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use caesure_wire::{Endpoint, FrameHeader, Message, Version};
 use tempfile::TempDir;
 
-/// Longer than anything here takes on a busy machine, and shorter than a line may run.
-const LONG: Duration = Duration::from_secs(150);
+use running::{LONG, Running, wait_until};
 
 /// A base with a generated chain, and perhaps a node on it.
 struct World {
     dir: TempDir,
-    node: Option<Child>,
+    node: Option<Running>,
 }
 
 impl World {
@@ -43,7 +43,9 @@ impl World {
         made.unwrap();
         fs::write(dir.path().join("chain.dat"), chain).unwrap();
         let world = Self { dir, node: None };
-        assert!(world.command(&["import", "chain.dat"]).output().unwrap().status.success());
+        assert!(
+            Running::start(&mut world.command(&["import", "chain.dat"])).output().status.success()
+        );
         world
     }
 
@@ -60,23 +62,37 @@ impl World {
 
     fn start_command(&mut self, words: &[&str]) {
         let mut command = self.command(&["-m", "--only-connect", "--no-dns-seed", "--no-rpc"]);
-        let child = command.args(words).stderr(Stdio::null()).stdout(Stdio::null()).spawn();
-        self.node = Some(child.unwrap());
+        command.args(words).stderr(Stdio::null()).stdout(Stdio::null());
+        self.node = Some(Running::start(&mut command));
+    }
+
+    fn connect(&self) -> UnixStream {
+        patient(UnixStream::connect(self.socket()).unwrap())
+    }
+
+    /// Waits for the end of a node that was told to stop.
+    fn ended(&mut self) {
+        assert!(self.node.take().unwrap().status().success());
     }
 
     /// Starts a node with a monitor and waits until that answers.
     fn start(&mut self, words: &[&str]) {
         self.start_command(words);
-        while UnixStream::connect(self.socket()).is_err() {
+        let socket = self.socket();
+        self.wait_for(&socket);
+    }
+
+    fn wait_for(&mut self, socket: &Path) {
+        wait_until("the monitor answers", || {
             let ended = self.node.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "the node has ended: {ended:?}");
-            sleep(Duration::from_millis(20));
-        }
+            UnixStream::connect(socket).is_ok()
+        });
     }
 
     /// Types lines and returns all that came back.
     fn type_in(&self, lines: &str) -> String {
-        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        let mut stream = self.connect();
         stream.write_all(lines.as_bytes()).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         let mut text = String::new();
@@ -86,18 +102,22 @@ impl World {
 
     fn shell(&self, words: &[&str]) -> Output {
         let all: Vec<&str> = [&["shell"], words].concat();
-        self.command(&all).output().unwrap()
+        Running::start(&mut self.command(&all)).output()
+    }
+
+    /// Types into a shell, up to the end of its input.
+    fn type_into(&self, words: &[&str], lines: &[u8]) -> Output {
+        let mut shell = Running::start(self.command(words).stdin(Stdio::piped()));
+        shell.stdin.take().unwrap().write_all(lines).unwrap();
+        shell.output()
     }
 }
 
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Some(node) = &mut self.node {
-            // It may have ended.
-            let _ = node.kill();
-            let _ = node.wait();
-        }
-    }
+/// A stream of which nothing is waited for without end.
+fn patient(stream: UnixStream) -> UnixStream {
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.set_write_timeout(Some(LONG)).unwrap();
+    stream
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -120,7 +140,7 @@ fn the_monitor_answers_lines_with_either_end_and_stops_the_node() {
     assert!(rest.ends_with(">>> 120\n>>> "), "{rest}");
 
     // A line that runs is stopped when nobody is there any more, and others go on meanwhile.
-    let mut busy = UnixStream::connect(world.socket()).unwrap();
+    let mut busy = world.connect();
     busy.write_all(b"loop { }\n").unwrap();
     assert!(world.type_in("1 + 1\n").contains(">>> 2\n"));
     drop(busy);
@@ -131,14 +151,14 @@ fn the_monitor_answers_lines_with_either_end_and_stops_the_node() {
     let words = ["-m", path.to_str().unwrap(), "--only-connect", "--no-dns-seed", "--no-rpc"];
     let mut other = Command::new(env!("CARGO_BIN_EXE_caesure"));
     other.current_dir(world.dir.path()).args(["-b", "other", "--network", "regtest"]);
-    let refused = other.args(words).output().unwrap();
+    let refused = Running::start(other.args(words).stderr(Stdio::piped())).output();
     assert!(text(&refused.stderr).contains("another node serves its prompt there"));
     assert_eq!(refused.status.code(), Some(1));
 
     let shown = world.type_in("connect(\"nowhere\")\nban(\"192.0.2.1\", 60)\nsave()\nlog(50, \"command\").len() > 0\nstop()\n");
     assert!(shown.contains("nowhere is no address") && shown.contains("'banned'"), "{shown}");
     assert!(shown.contains("'saving'") && shown.contains("'stopping'"), "{shown}");
-    assert!(world.node.take().unwrap().wait().unwrap().success());
+    world.ended();
     assert!(!world.socket().exists());
 }
 
@@ -147,22 +167,9 @@ fn sessions_are_bounded_and_commands_can_be_switched_off() {
     let mut world = World::new();
     world.start(&["--no-commands"]);
     assert!(world.type_in("stop()\n").contains("commands are switched off"));
-    let greeting = |mut stream: UnixStream| {
-        let mut bytes = [0; 64];
-        let count = stream.read(&mut bytes).unwrap();
-        (stream, text(&bytes[..count]))
-    };
-    let sessions = (0..16).map(|_| {
-        loop {
-            let (stream, said) = greeting(UnixStream::connect(world.socket()).unwrap());
-            // Those of before leave their seats in their own time.
-            if said.starts_with("caesure ") {
-                break stream;
-            }
-        }
-    });
-    let sessions: Vec<UnixStream> = sessions.collect();
-    let (_, said) = greeting(UnixStream::connect(world.socket()).unwrap());
+    // Those of before leave their seats in their own time.
+    let sessions: Vec<UnixStream> = (0..16).map(|_| seat(&world)).collect();
+    let said = world.type_in("");
     assert!(said.starts_with("16 sessions are open"), "{said}");
     drop(sessions);
 }
@@ -183,9 +190,7 @@ fn the_shell_reads_a_base_with_and_without_a_node() {
     let file = world.shell(&["file"]);
     assert_eq!((text(&file.stdout), file.status.code()), ("141\n".to_owned(), Some(1)));
     assert!(text(&file.stderr).contains("error at 4:1: no node runs here"));
-    let mut typed = world.command(&["shell"]).stdin(Stdio::piped()).spawn().unwrap();
-    typed.stdin.take().unwrap().write_all(b"[1,\n2]\n_.len()\nstop()\n").unwrap();
-    let typed = typed.wait_with_output().unwrap();
+    let typed = world.type_into(&["shell"], b"[1,\n2]\n_.len()\nstop()\n");
     assert_eq!((text(&typed.stdout), typed.status.code()), ("[1, 2]\n2\n".to_owned(), Some(1)));
     world.start(&[]);
     let beside = world.shell(&["-e", "world().count == world().summary().txouts"]);
@@ -214,14 +219,12 @@ fn the_shell_types_into_the_running_node_when_it_is_to_connect() {
     assert_eq!((text(&file.stdout), file.status.code()), ("0\n1\n".to_owned(), Some(0)));
     // What stands for a mark or a key in a text is none.
     let lines = b"[1,\n2]\n_.len()\n\"a\x03b\"\nprint(\"\\u0006-\")\n[\nnothing\n\nstop()\n7\n";
-    let mut typed = world.command(&["shell", "--connect"]).stdin(Stdio::piped()).spawn().unwrap();
-    typed.stdin.take().unwrap().write_all(lines).unwrap();
-    let typed = typed.wait_with_output().unwrap();
+    let typed = world.type_into(&["shell", "--connect"], lines);
     let shown = "[1, 2]\n2\n'a b'\n?-\n'stopping'\n";
     assert!(text(&typed.stdout).starts_with(shown), "{typed:?}");
     assert_eq!(typed.status.code(), Some(1));
     assert!(text(&typed.stderr).contains("error at 3:1: "), "{typed:?}");
-    assert!(world.node.take().unwrap().wait().unwrap().success());
+    world.ended();
 }
 
 #[test]
@@ -306,19 +309,14 @@ fn the_shell_finds_the_socket_where_the_settings_have_it() {
     let said = |output: &Output| text(&output.stderr);
     let none = world.shell(&["--connect", "-e", "1"]);
     assert!(said(&none).contains("elsewhere cannot be used: No such file"), "{}", said(&none));
-    let child = world.command(&["--only-connect", "--no-dns-seed", "--no-rpc"]).spawn().unwrap();
-    world.node = Some(child);
-    while UnixStream::connect(&elsewhere).is_err() {
-        assert!(world.node.as_mut().unwrap().try_wait().unwrap().is_none(), "the node has ended");
-        sleep(Duration::from_millis(20));
-    }
+    let mut command = world.command(&["--only-connect", "--no-dns-seed", "--no-rpc"]);
+    world.node = Some(Running::start(&mut command));
+    world.wait_for(&elsewhere);
     let one = world.shell(&["--connect", "-e", "h = db.last_block", "-e", "h"]);
     assert_eq!((text(&one.stdout), one.status.code()), ("120\n".to_owned(), Some(0)));
     let named = world.shell(&["-e", "1", "--connect", "none"]);
     assert!(said(&named).contains("the prompt at none cannot be used"), "{}", said(&named));
-    let mut typed = world.command(&["shell", "-c"]).stdin(Stdio::piped()).spawn().unwrap();
-    typed.stdin.take().unwrap().write_all(b"1 +\n2\n1 +\n\n").unwrap();
-    let typed = typed.wait_with_output().unwrap();
+    let typed = world.type_into(&["shell", "-c"], b"1 +\n2\n1 +\n\n");
     assert_eq!((text(&typed.stdout), typed.status.code()), ("3\n".to_owned(), Some(1)));
     assert!(said(&typed).contains("error at 2:1: Syntax error: Script is incomplete"));
 }
@@ -339,11 +337,19 @@ fn a_signal_of_the_shell_stops_the_line_that_runs_in_the_node() {
     let path = world.dir.path().join("s");
     let listener = UnixListener::bind(&path).unwrap();
     let mut shell =
-        world.command(&["shell", "--connect", "s"]).stdin(Stdio::piped()).spawn().unwrap();
+        Running::start(world.command(&["shell", "--connect", "s"]).stdin(Stdio::piped()));
     let mut stdin = shell.stdin.take().unwrap();
     stdin.write_all(b"loop { }\n2\n").unwrap();
     drop(stdin);
-    let (mut node, _) = listener.accept().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let mut node = None;
+    wait_until("the shell connects", || {
+        node = listener.accept().ok();
+        node.is_some()
+    });
+    let (node, _) = node.unwrap();
+    node.set_nonblocking(false).unwrap();
+    let mut node = patient(node);
     node.write_all(b"hello\n>>> ").unwrap();
     read_until(&mut node, b"\x05\n");
     node.write_all(b"\x06+").unwrap();
@@ -354,12 +360,12 @@ fn a_signal_of_the_shell_stops_the_line_that_runs_in_the_node() {
     node.write_all(b"stopped\n\x06-\n\x06+").unwrap();
     assert_eq!(read_until(&mut node, b"\n"), b"2\n");
     node.write_all(b"two\n\x06+").unwrap();
-    let shell = shell.wait_with_output().unwrap();
+    let shell = shell.output();
     assert_eq!((text(&shell.stdout), text(&shell.stderr)), ("two\n".into(), "stopped\n".into()));
 
     // So does the node's end of it, also when the key comes before the line is begun.
     world.start(&[]);
-    let mut stream = UnixStream::connect(world.socket()).unwrap();
+    let mut stream = world.connect();
     stream.write_all(b"\x05\nloop { }\n\x031 + 1\n").unwrap();
     let said = text(&read_until(&mut stream, b"2\n\x06+"));
     let (_, answers) = said.split_once(">>> ").unwrap();
@@ -371,13 +377,17 @@ fn a_signal_of_the_shell_stops_the_line_that_runs_in_the_node() {
 fn a_session_takes_keys_and_refuses_lines_without_end() {
     let mut world = World::new();
     fs::write(world.dir.path().join("taken"), "").unwrap();
-    let refused = world.command(&["-m", "taken", "--only-connect", "--no-rpc"]).output().unwrap();
+    let mut refused = world.command(&["-m", "taken", "--only-connect", "--no-rpc"]);
+    let refused = Running::start(&mut refused).output();
     assert!(text(&refused.stderr).contains("is no socket"), "{refused:?}");
     assert_eq!(fs::read(world.dir.path().join("taken")).unwrap(), b"");
     world.start(&["-u", "me:hidden", "--user=me:hidden", "-vume:hidden"]);
     // The log's own thread writes it in its time.
-    let mut logged = std::iter::repeat_with(|| world.type_in("log(99)\n"));
-    let started = logged.find(|shown| shown.contains("regtest")).unwrap();
+    let mut started = String::new();
+    wait_until("the start is in the log", || {
+        started = world.type_in("log(99)\n");
+        started.contains("regtest")
+    });
     assert_eq!(started.matches("(secret)").count(), 3, "{started}");
     assert!(!started.contains("hidden"), "{started}");
     let left = world.dir.path().join("base/regtest").read_dir().unwrap();
@@ -396,35 +406,30 @@ fn a_session_takes_keys_and_refuses_lines_without_end() {
     let shown = world.type_in(&endless);
     assert!(shown.ends_with("... error: a line has at most 4194304 bytes\n>>> 7\n>>> "), "{shown}");
     assert!(peak() < before + (40 << 10), "the line was not held");
-    let mut stream = UnixStream::connect(world.socket()).unwrap();
+    let mut stream = world.connect();
     stream.write_all(b"1\n").unwrap();
     read_until(&mut stream, b">>> 1\n>>> ");
     stream.write_all(b"\x04").unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     // Ctrl-D alone ends it: the connection is still open on this side.
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     let logged = world.type_in("save()\nlog(50, \"command Save\").len()\n");
     assert!(logged.contains("'saving'"), "{logged}");
     // The log's own thread writes it in its time.
-    while !world.type_in("log(50, \"command Save\").len()\n").contains(">>> 1\n") {
-        sleep(Duration::from_millis(20));
-    }
+    wait_until("the log has it", || {
+        world.type_in("log(50, \"command Save\").len()\n").contains(">>> 1\n")
+    });
 }
 
-/// Connects until there is a seat, `LONG` at most.
+/// Connects until there is a seat.
 fn seat(world: &World) -> UnixStream {
-    let mut waited = Duration::ZERO;
-    loop {
-        let mut stream = UnixStream::connect(world.socket()).unwrap();
-        let mut first = [0];
+    let mut seat = None;
+    wait_until("a session has ended", || {
+        let (mut stream, mut first) = (world.connect(), [0]);
         stream.read_exact(&mut first).unwrap();
-        if first == *b"c" {
-            return stream;
-        }
-        assert!(waited < LONG, "no session has ended");
-        sleep(Duration::from_millis(50));
-        waited += Duration::from_millis(50);
-    }
+        seat = (first == *b"c").then_some(stream);
+        seat.is_some()
+    });
+    seat.unwrap()
 }
 
 #[test]
@@ -448,7 +453,7 @@ fn who_is_gone_or_reads_nothing_leaves_the_seat_and_keeps_nobody_waiting() {
     let mut last = seat(&world);
     last.write_all(b"stop()\n").unwrap();
     read_until(&mut last, b"'stopping'\n>>> ");
-    assert!(world.node.take().unwrap().wait().unwrap().success());
+    world.ended();
     let mut rest = Vec::new();
     slow.read_to_end(&mut rest).unwrap();
     assert!(rest.len() < 1_000_000, "it has taken what was sent, and no more");
@@ -464,11 +469,10 @@ fn the_socket_is_made_in_a_folder_that_is_its_owners_alone() {
         let folder = world.dir.path().join(format!("base/regtest/.m{}", node.id()));
         let mut mode = None;
         while mode.is_none() && !world.socket().exists() {
+            assert!(world.node.as_mut().unwrap().try_wait().unwrap().is_none(), "it has ended");
             mode = fs::metadata(&folder).ok().map(|it| it.permissions().mode() & 0o777);
         }
-        let node = world.node.as_mut().unwrap();
-        node.kill().unwrap();
-        node.wait().unwrap();
+        world.node = None;
         let _ = fs::remove_file(world.socket());
         mode
     });

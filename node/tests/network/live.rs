@@ -17,17 +17,6 @@ fn start_again(node: &mut Node) -> std::process::ChildStderr {
     said
 }
 
-/// Waits until a node ends by itself.
-fn ended(node: &mut Node) -> Option<i32> {
-    for _ in 0..TRIES {
-        if let Some(status) = node.child.try_wait().unwrap() {
-            return status.code();
-        }
-        sleep(WAIT);
-    }
-    panic!("it runs on");
-}
-
 #[test]
 fn a_test_sets_the_clock_and_moves_time_on() {
     let node = Node::start(&[]);
@@ -65,7 +54,7 @@ fn who_waits_for_a_block_is_told_of_it_or_of_the_end() {
     assert_eq!(read, caesure_text::hex::encode(&blocks[2]));
     node.get("stop", &json!([]));
     assert_eq!(never.join().unwrap(), Ok(reached));
-    assert_eq!(ended(&mut node), Some(0));
+    assert_eq!(node.child.status().code(), Some(0));
 }
 
 #[test]
@@ -124,7 +113,7 @@ fn a_coin_that_cannot_be_read_stops_the_node_and_the_next_start_makes_the_ledger
     let said = start_again(&mut node);
     assert_eq!(node.tip(), hash(&blocks[129]).to_string());
     let _ = node.call("submitblock", &json!([caesure_text::hex::encode(&blocks[130])]));
-    assert_eq!(ended(&mut node), Some(1));
+    assert_eq!(node.child.status().code(), Some(1));
     let said = std::io::read_to_string(said).unwrap();
     assert!(said.contains("ledger.log is damaged at offset"), "{said}");
     assert!(said.contains("the same command makes the ledger anew"), "{said}");

@@ -1,7 +1,7 @@
 //! `--proxy`: everything is dialled through a SOCKS5 proxy.
 #![expect(clippy::disallowed_methods, reason = "a proxy serves several at once")]
 
-use std::io::{ErrorKind, copy};
+use std::io::{ErrorKind, Read, copy};
 use std::net::Shutdown;
 use std::sync::{Arc, Mutex};
 use std::thread;

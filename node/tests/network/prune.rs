@@ -1,5 +1,6 @@
 //! `--prune`: old bodies go, and peers are told what is left.
 
+use std::io::Read;
 use std::net::Shutdown;
 use std::sync::Arc;
 
@@ -278,7 +279,8 @@ fn too_small_a_target_is_refused_but_on_regtest() {
     let base = TempDir::new().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_caesure"));
     command.args(["--network", "signet", "--only-connect", "--no-rpc", "--prune", "549", "-b"]);
-    let output = command.arg(base.path()).output().unwrap();
+    command.arg(base.path()).stderr(Stdio::piped());
+    let output = Running::start(&mut command).output();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("--prune 549 is too little"), "{said}");
