@@ -1,15 +1,20 @@
 //! The program as its user meets it: files good and bad, stops, crashes, exit statuses.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test may fail loudly")]
 
+#[path = "support/running.rs"]
+mod running;
+
 use std::fs;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use running::{Running, wait_until};
 
 const REGTEST: [u8; 4] = [0xfa, 0xbf, 0xb5, 0xda];
 
@@ -60,7 +65,7 @@ impl World {
     }
 
     fn run(&self, words: &[&str]) -> Ran {
-        ran(&self.command(words).output().unwrap())
+        ran(&self.start_with(words, Stdio::null()).output())
     }
 
     /// Runs a command that must end well.
@@ -70,14 +75,13 @@ impl World {
         run.json
     }
 
-    fn start(&self, words: &[&str]) -> Child {
-        self.command(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    fn start(&self, words: &[&str]) -> Running {
+        Running::start(self.command(words).stdout(Stdio::null()).stderr(Stdio::null()))
     }
 
-    fn start_piped(&self, words: &[&str]) -> Child {
+    fn start_with(&self, words: &[&str], input: impl Into<Stdio>) -> Running {
         let mut command = self.command(words);
-        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        piped.spawn().unwrap()
+        Running::start(command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
 
     /// The set after an import of the whole file with no incident.
@@ -115,21 +119,50 @@ fn an_import_goes_on_after_kill_9_at_any_moment() {
         let mut child = world.start(&["import", "--par", "2", "chain.dat"]);
         sleep(Duration::from_millis(5 + 12 * step));
         child.kill().unwrap();
-        kills += u32::from(child.wait().unwrap().code().is_none());
+        kills += u32::from(child.status().code().is_none());
         // The first kill may come before the first block.
         let info = world.run(&["utxo", "info"]);
         let is_empty = info.stderr.contains("there is nothing in");
         assert!(info.status == 0 || is_empty, "{}", info.stderr);
     }
-    world.done(&["import", "chain.dat"]);
-    assert_eq!(world.done(&["utxo", "info"]), expected);
-    let verified = world.done(&["verify"]);
-    assert_eq!(
-        (&verified["blocks_connected"], &verified["blocks_invalid"]),
-        (&130.into(), &0.into())
-    );
     println!("{kills} of 40 imports were killed before their end");
     assert!(0 < kills);
+    // None of these comes to its end, for it waits for the last block: each is killed when its log has grown
+    // by some blocks.
+    let size = || {
+        let log = fs::metadata(world.path("amid/regtest/ledger.log"));
+        log.map_or(0, |log| log.len())
+    };
+    let mut given = 0;
+    for _ in 0..6 {
+        let before = size();
+        let mut child =
+            world.start_with(&["-b", "amid", "import", "--par", "2", "-"], Stdio::piped());
+        let input = child.stdin.as_mut().unwrap();
+        input.write_all(&frame(&world.blocks[..given])).unwrap();
+        wait_until("more is committed", || {
+            if given < world.blocks.len() - 1 {
+                input.write_all(&record(REGTEST, &world.blocks[given])).unwrap();
+                given += 1;
+            }
+            before + 1_000 < size()
+        });
+        child.kill().unwrap();
+        assert_eq!(child.status().code(), None);
+        world.done(&["-b", "amid", "utxo", "info"]);
+    }
+    let connected = |base: &str| {
+        let connected =
+            world.done(&["-b", base, "import", "chain.dat"])["blocks_connected"].clone();
+        assert_eq!(world.done(&["-b", base, "utxo", "info"]), expected, "{base}");
+        let verified = world.done(&["-b", base, "verify"]);
+        let counts = (&verified["blocks_connected"], &verified["blocks_invalid"]);
+        assert_eq!(counts, (&130.into(), &0.into()), "{base}");
+        connected.as_u64().unwrap()
+    };
+    connected("base");
+    let (left, all) = (connected("amid"), connected("whole"));
+    assert!(left + 6 <= all, "what was committed is connected again: {left} of {all}");
 }
 
 #[test]
@@ -139,7 +172,7 @@ fn a_signal_stops_an_import_and_the_next_one_goes_on() {
     let mut child = world.start(&["import", "--par", "1", "chain.dat"]);
     sleep(Duration::from_millis(150));
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    let status = child.wait().unwrap().code().unwrap();
+    let status = child.status().code().unwrap();
     assert!([0, 130].contains(&status), "exit status {status}");
     world.done(&["import", "chain.dat"]);
     assert_eq!(world.done(&["utxo", "info"]), expected);
@@ -164,9 +197,9 @@ fn blocks_in_any_order_in_files_and_on_standard_input_give_the_same_set() {
     world.done(&["-b", "two", "import", "blocks"]);
     assert_eq!(world.done(&["-b", "two", "utxo", "info"]), expected);
 
-    let mut child = world.start_piped(&["-b", "three", "import", "-"]);
+    let mut child = world.start_with(&["-b", "three", "import", "-"], Stdio::piped());
     child.stdin.take().unwrap().write_all(&frame(&shuffled)).unwrap();
-    let run = ran(&child.wait_with_output().unwrap());
+    let run = ran(&child.output());
     assert_eq!(run.status, 0, "{}", run.stderr);
     assert_eq!(world.done(&["-b", "three", "utxo", "info"]), expected);
 }
@@ -297,20 +330,18 @@ fn a_flipped_bit_anywhere_is_noticed_and_harms_nothing() {
 #[test]
 fn satd_270_a_second_process_on_the_same_base_is_refused() {
     let world = World::new(10, 0);
-    let mut child = world.start_piped(&["import", "-"]);
+    let mut child = world.start_with(&["import", "-"], Stdio::piped());
     let mut input = child.stdin.take().unwrap();
     input.write_all(&frame(&world.blocks[..50])).unwrap();
     // The first one has the lock once its base holds a ledger.
-    while !world.path("base/regtest/ledger.log").exists() {
-        sleep(Duration::from_millis(5));
-    }
+    wait_until("it has the lock", || world.path("base/regtest/ledger.log").exists());
     let run = world.run(&["import", "chain.dat"]);
     assert_eq!(run.status, 1);
     assert!(run.stderr.contains("in use by another"), "{}", run.stderr);
     world.done(&["utxo", "info"]);
     input.write_all(&frame(&world.blocks[50..])).unwrap();
     drop(input);
-    let run = ran(&child.wait_with_output().unwrap());
+    let run = ran(&child.output());
     assert_eq!((run.status, &run.json["height"]), (0, &130.into()), "{}", run.stderr);
 }
 
@@ -335,7 +366,7 @@ fn a_damaged_table_is_named_never_judges_a_block_and_is_made_anew() {
     for words in [&["import", "-"][..], &["import"], &["import", "chain.dat"]] {
         fs::write(&path, &bytes).unwrap();
         let input = fs::File::open(world.path("chain.dat")).unwrap();
-        let run = ran(&world.command(words).stdin(input).output().unwrap());
+        let run = ran(&world.start_with(words, input).output());
         let is_stream = words.contains(&"-");
         assert_eq!(run.status, i32::from(is_stream), "{words:?}: {}", run.stderr);
         let anew = "the ledger is made anew from what is whole";
@@ -357,19 +388,19 @@ fn a_log_that_is_cut_while_it_is_in_use_ends_the_program_with_a_sentence() {
     let world = World::new(300, 0);
     world.write("below.dat", &frame(&world.blocks[..129]));
     world.done(&["import", "below.dat"]);
-    let mut child = world.start_piped(&["import", "-"]);
+    let mut child = world.start_with(&["import", "-"], Stdio::piped());
     let log = world.path("base/regtest/ledger.log");
     let mut input = child.stdin.take().unwrap();
     let maps = format!("/proc/{}/maps", child.id());
-    while !fs::read_to_string(&maps).unwrap_or_default().contains("ledger.log") {
-        sleep(Duration::from_millis(5));
-    }
+    wait_until("the log is mapped", || {
+        fs::read_to_string(&maps).unwrap_or_default().contains("ledger.log")
+    });
     // It is mapped when the window is taken from it; then the program waits for its input.
     sleep(Duration::from_millis(500));
     fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(32).unwrap();
     input.write_all(&record(REGTEST, &world.blocks[129])).unwrap();
     drop(input);
-    let run = ran(&child.wait_with_output().unwrap());
+    let run = ran(&child.output());
     assert_eq!(run.status, 1, "{}", run.stderr);
     let said = "ledger.log at offset ";
     assert!(run.stderr.contains(said) && run.stderr.contains("cannot be read"), "{}", run.stderr);
@@ -648,10 +679,9 @@ fn real_chains_give_cores_set_after_a_stop_a_start_and_a_kill() {
         world.write("half.dat", &bytes[..bytes.len() / 2]);
         world.write("real.dat", &bytes);
         command(&["import", "half.dat"]);
-        let mut child = world.start(&["--network", network, "import", "real.dat"]);
+        let child = world.start(&["--network", network, "import", "real.dat"]);
         sleep(Duration::from_millis(20));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(child);
         assert_eq!(command(&["import", "real.dat"])["height"], height);
         assert_eq!(command(&["import"])["blocks_connected"], 0);
         let info = command(&["utxo", "info"]);

@@ -1,6 +1,9 @@
 //! The real process, killed at any moment, hundreds of times: `CAESURE_KILLS` says how many.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test may fail loudly")]
 
+#[path = "support/running.rs"]
+mod running;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,6 +11,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
+
+use running::{Running, wait_until};
 
 const REGTEST: [u8; 4] = [0xfa, 0xbf, 0xb5, 0xda];
 /// A short window and little memory, so that all of folding, checkpoints and going back is at work.
@@ -37,6 +42,9 @@ fn chains() -> Vec<u8> {
     file
 }
 
+/// More of the log than it begins with, and than its first block takes.
+const RECORDS: u64 = 1_000;
+
 struct Base {
     folder: PathBuf,
     name: String,
@@ -58,28 +66,36 @@ impl Base {
 
     /// Runs a command that must end well.
     fn done(&self, words: &[&str]) -> Value {
-        let output = self.command(words).output().unwrap();
+        let mut command = self.command(words);
+        let output = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped())).output();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{words:?} on {}: {stderr}", self.name);
         let stdout = String::from_utf8(output.stdout).unwrap();
         serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
     }
 
-    /// Starts an import and kills it. Returns whether it came to its end before.
-    fn import_and_kill(&self, after: Duration) -> bool {
+    /// Starts an import and kills it some time after it has begun, or has committed more. Returns whether it
+    /// came to its end before.
+    fn import_and_kill(&self, waits: bool, after: Duration) -> bool {
+        let before = self.size();
         let mut command = self.command(&IMPORT);
         let log = fs::File::create(self.folder.join("stderr")).unwrap();
-        let mut child =
-            command.arg("chains.dat").stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut child = Running::start(command.arg("chains.dat").stdout(Stdio::null()).stderr(log));
+        if waits {
+            wait_until("more is committed", || {
+                before + RECORDS < self.size() || child.try_wait().unwrap().is_some()
+            });
+        }
         sleep(after);
         child.kill().unwrap();
-        let status = child.wait().unwrap();
+        let status = child.status();
         let stderr = fs::read_to_string(self.folder.join("stderr")).unwrap();
         // Killed, or done: never stopped by what an earlier kill left.
         assert!(status.code().is_none_or(|code| code == 0), "{}: {stderr}", self.name);
         status.success()
     }
 
+    /// How long the log is, which has what is committed.
     fn size(&self) -> u64 {
         let log = self.folder.join(&self.name).join("regtest/ledger.log");
         fs::metadata(log).map_or(0, |metadata| metadata.len())
@@ -96,22 +112,28 @@ fn an_import_through_deep_reorganisations_goes_on_after_any_number_of_kills() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("chains.dat"), chains()).unwrap();
     let undisturbed = base(folder.path(), "undisturbed".into());
-    undisturbed.done(&[&IMPORT[..], &["chains.dat"]].concat());
+    let import = [&IMPORT[..], &["chains.dat"]].concat();
+    let connected = |base: &Base| base.done(&import)["blocks_connected"].as_u64().unwrap();
+    let all = connected(&undisturbed);
     let expected = undisturbed.done(&["utxo", "info"]);
     assert_eq!(expected["height"], 175);
 
-    let (mut killed, mut round, mut grown) = (0, 0, 0);
+    let (mut killed, mut round, mut amid) = (0, 0, 0);
     let mut random = 1_u32;
     while killed < kills {
         round += 1;
+        assert!(round <= 20 * kills, "most imports end before they are killed");
         let base = base(folder.path(), format!("base{round}"));
+        let mut amid_this = 0;
         loop {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let before = base.size();
-            let is_over =
-                base.import_and_kill(Duration::from_millis(u64::from(random >> 16) % 400));
+            let waits = killed % 2 == 0;
+            let most = if waits { 50 } else { 400 };
+            let after = Duration::from_millis(u64::from(random >> 16) % most);
+            let is_over = base.import_and_kill(waits, after);
             killed += u32::from(!is_over);
-            grown += u32::from(before < base.size());
+            amid_this += u64::from(!is_over && before + RECORDS < base.size());
             if is_over || kills <= killed {
                 break;
             }
@@ -119,13 +141,14 @@ fn an_import_through_deep_reorganisations_goes_on_after_any_number_of_kills() {
                 base.done(&["utxo", "info"]);
             }
         }
-        base.done(&[&IMPORT[..], &["chains.dat"]].concat());
+        assert!(connected(&base) + amid_this <= all, "what was committed is not connected again");
+        amid += amid_this;
         assert_eq!(base.done(&["utxo", "info"]), expected, "{}", base.name);
         let verified = base.done(&["verify"]);
         assert_eq!(verified["blocks_invalid"], 0);
         assert_eq!(verified["height"], 175);
         fs::remove_dir_all(folder.path().join(&base.name)).unwrap();
     }
-    println!("{killed} kills in {round} imports, {grown} of them after some progress");
-    assert!(0 < grown);
+    println!("{killed} kills in {round} imports, {amid} of them after more was committed");
+    assert!(u64::from(kills / 4) <= amid && 0 < amid, "{amid} of {killed}");
 }
