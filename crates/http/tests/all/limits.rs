@@ -90,6 +90,34 @@ fn a_slow_client_is_given_up() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn who_takes_nothing_of_an_answer_is_let_go() {
+    let options = ServeOptions {
+        timeout: Duration::from_millis(300),
+        connections: 1,
+        ..ServeOptions::default()
+    };
+    with_server(&Node::new(10), options, |client| {
+        // More than the system takes for one that reads nothing.
+        let calls = vec![r#"{"method":"getblockchaininfo"}"#; 40_000].join(",");
+        let mut deaf = TcpStream::connect(client.address).unwrap();
+        deaf.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let length = calls.len() + 2;
+        write!(
+            deaf,
+            "POST / HTTP/1.1\r\nAuthorization: Basic dTpw\r\nContent-Length: {length}\r\n\r\n[{calls}]"
+        )
+        .unwrap();
+        // There may be one connection: this one is taken when that is over.
+        assert_eq!(client.post(r#"{"method":"getblockcount"}"#).status, 200);
+        let mut answer = Vec::new();
+        // It may be reset.
+        let _ = deaf.read_to_end(&mut answer);
+        assert!(answer.starts_with(b"HTTP/1.1 200") && answer.last() != Some(&b'\n'));
+    });
+}
+
+#[test]
 fn any_bytes_are_answered_or_the_connection_is_closed() {
     with_server(&Node::new(10), ServeOptions::default(), |client| {
         let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(300));
