@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use caesure_eventlog::Event;
 use caesure_http::Backend;
 use caesure_prompt::{Interrupt, Limits, Session, Source};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -56,6 +57,8 @@ impl Monitor {
     pub(crate) fn start(path: &Path, handle: &Handle) -> Result<Self, Error> {
         let listener =
             listen(path).map_err(|source| Error::Monitor { path: path.to_owned(), source })?;
+        let address = path.display().to_string();
+        handle.logger.log(Event::Listening { what: "monitor", address });
         let is_over = Arc::new(AtomicBool::new(false));
         let source = handle.prompt().expect("a node has a prompt");
         let (over, open) = (Arc::clone(&is_over), Arc::new(AtomicUsize::new(0)));
