@@ -2,16 +2,18 @@
 //! and the node in the background.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test may fail loudly")]
 
+#[path = "support/running.rs"]
+mod running;
 #[path = "command_line/terminal.rs"]
 mod terminal;
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -21,8 +23,7 @@ use caesure_eventlog::{RecordReader, text};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// Longer than anything here takes on a busy machine.
-const LONG: Duration = Duration::from_secs(120);
+use running::{Running, wait_until};
 
 /// A folder where commands run on the base `base` of regtest, without settings from outside.
 struct World(TempDir);
@@ -55,7 +56,7 @@ impl World {
     }
 
     fn output(&self, words: &[&str]) -> Output {
-        self.command(words).output().unwrap()
+        output(&mut self.command(words))
     }
 
     /// What a command prints that ends well.
@@ -88,21 +89,15 @@ impl World {
     }
 }
 
+fn output(command: &mut Command) -> Output {
+    Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped())).output()
+}
+
 fn printed(command: &mut Command) -> String {
-    let output = command.output().unwrap();
+    let output = output(command);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {errors}");
     String::from_utf8(output.stdout).unwrap()
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let step = Duration::from_millis(20);
-    let mut waited = Duration::ZERO;
-    while !is_so() {
-        assert!(waited < LONG, "{what}");
-        std::thread::sleep(step);
-        waited += step;
-    }
 }
 
 fn terminate(pid: i32) {
@@ -113,15 +108,56 @@ fn free_port() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-/// The base of a running daemon, which ends with the test.
-struct Daemon<'a>(&'a World);
+/// A node in the background, which ends with the test.
+struct Daemon<'a> {
+    world: &'a World,
+    /// What the command has said that began it.
+    said: String,
+    pid: Option<i32>,
+    log: &'a str,
+}
+
+impl<'a> Daemon<'a> {
+    fn start(world: &'a World, words: &str, log: &'a str) -> Self {
+        let words = format!("--network regtest --only-connect --daemon --logfile {log} {words}");
+        let mut daemon = Self { world, said: String::new(), pid: None, log };
+        let begun = world.output(&words.split_whitespace().collect::<Vec<_>>());
+        daemon.said = String::from_utf8(begun.stderr).unwrap();
+        assert!(begun.status.success(), "{}", daemon.said);
+        daemon.pid = world.pid();
+        let pid = daemon.pid.expect("a file with the number of the process");
+        let printed = String::from_utf8(begun.stdout).unwrap();
+        assert_eq!(printed, format!("caesure runs in the background, process {pid}\n"));
+        daemon
+    }
+
+    /// Stops it, waits for its last word, and returns its log.
+    fn end(mut self) -> Vec<String> {
+        terminate(self.pid.unwrap());
+        let mut lines = Vec::new();
+        wait_until("the node ends", || {
+            let mut reader = RecordReader::new(fs::File::open(self.world.path(self.log)).unwrap());
+            let records = std::iter::from_fn(|| reader.next_record().unwrap());
+            lines = records.map(|it| text::items(&it.items, false)).collect();
+            lines.last().is_some_and(|line| line == "server stopped done")
+        });
+        self.pid = None;
+        assert_eq!(self.world.pid(), None, "it has taken its number away");
+        lines
+    }
+}
 
 impl Drop for Daemon<'_> {
     fn drop(&mut self) {
-        if let Some(pid) = self.0.pid().and_then(Pid::from_raw) {
+        let pid = self.pid.or_else(|| self.world.pid());
+        if let Some(pid) = pid.and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
+}
+
+fn count(lines: &[String], start: &str) -> usize {
+    lines.iter().filter(|line| line.starts_with(start)).count()
 }
 
 #[test]
@@ -298,7 +334,7 @@ fn wrong_settings_are_named_with_file_line_and_nearest_name() {
         "{missing}"
     );
     let mut command = world.command(&["utxo", "info"]);
-    let output = command.env("CAESURE_PAR", "x").output().unwrap();
+    let output = output(command.env("CAESURE_PAR", "x"));
     let found = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         found.starts_with("caesure: environment CAESURE_PAR: par: invalid value 'x'"),
@@ -477,7 +513,7 @@ fn who_lacks_rights_is_told_what_was_refused_and_what_to_do() {
         if rustix::process::geteuid().is_root() {
             command.uid(NOBODY).gid(NOBODY);
         }
-        let output = command.stdin(Stdio::null()).output().unwrap();
+        let output = output(command.stdin(Stdio::null()));
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8(output.stderr).unwrap()
     };
@@ -510,10 +546,10 @@ fn a_chain_whose_making_is_stopped_leaves_no_file() {
     let world = World::new();
     let words = "generate --profile sig --blocks 3000 --txs 1000000 --pool 9000 --out x.dat";
     let mut command = world.command(&words.split(' ').collect::<Vec<_>>());
-    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let child = Running::start(command.stderr(Stdio::piped()));
     wait_until("the file is begun", || world.path("x.dat").exists());
     terminate(child.id().try_into().unwrap());
-    let output = child.wait_with_output().unwrap();
+    let output = child.output();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.ends_with("caesure: stopped by a signal before the end\n"), "{said}");
@@ -532,7 +568,7 @@ fn a_program_ends_with_its_terminal_unless_it_was_begun_to_outlive_it() {
             nohup.current_dir(world.0.path()).env_clear();
             command = nohup;
         }
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
         wait_until("the file is begun", || world.path("x.dat").exists());
         let pid = Pid::from_child(&child);
         kill_process(pid, Signal::HUP).unwrap();
@@ -543,8 +579,7 @@ fn a_program_ends_with_its_terminal_unless_it_was_begun_to_outlive_it() {
         if outlives {
             kill_process(pid, Signal::TERM).unwrap();
         }
-        let status = child.wait().unwrap();
-        assert_eq!(status.code(), Some(130));
+        assert_eq!(child.status().code(), Some(130));
     }
 }
 
@@ -569,8 +604,7 @@ fn what_cannot_be_printed_is_an_error_unless_nobody_listens_any_more() {
     let world = World::with_chain();
     let printing = |words: &[&str], to: Stdio| {
         let mut command = world.command(&[&["--network", "regtest"], words].concat());
-        let output = command.stdout(to).stderr(Stdio::piped()).spawn().unwrap();
-        let output = output.wait_with_output().unwrap();
+        let output = Running::start(command.stdout(to).stderr(Stdio::piped())).output();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     for words in [&["utxo", "diff", "--from", "3"][..], &["shell", "-e", "1"], &["man"]] {
@@ -587,14 +621,10 @@ fn what_cannot_be_printed_is_an_error_unless_nobody_listens_any_more() {
 #[test]
 fn the_node_runs_in_the_background_with_a_pid_file_until_sigterm() {
     let world = World::with_chain();
-    let rpc = free_port();
-    let words =
-        ["--network", "regtest", "--only-connect", "--rpc", &rpc, "--daemon", "--logfile", "log"];
+    let [rpc, web, peers] = [(); 3].map(|()| free_port());
     fs::write(world.path("base/regtest/caesure.pid"), "1\n").unwrap();
-    let started = world.printed(&words);
-    let daemon = Daemon(&world);
+    let daemon = Daemon::start(&world, &format!("--rpc {rpc} -a {web} -s {peers} -m"), "log");
     let pid = world.pid().unwrap();
-    assert_eq!(started, format!("caesure runs in the background, process {pid}\n"));
     assert_ne!(pid, 1, "what was left behind is replaced");
     if cfg!(target_os = "linux") {
         let at = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
@@ -618,18 +648,17 @@ fn the_node_runs_in_the_background_with_a_pid_file_until_sigterm() {
     assert_eq!(world.printed(&["cli", "getblockcount"]), "130\n", "the settings say where");
     fs::remove_file(world.path("base/caesure.toml")).unwrap();
     // One node a folder; what the second says is heard before it is in the background.
-    let second =
-        ["--network", "regtest", "--only-connect", "--no-rpc", "--daemon", "--logfile", "log2"];
-    let locked = world.refused(&second, 1);
+    let second = "--network regtest --only-connect --no-rpc --daemon --logfile log2";
+    let locked = world.refused(&second.split(' ').collect::<Vec<_>>(), 1);
     assert!(locked.contains("in use by another running process\nstop that process"), "{locked}");
     assert_eq!(world.pid(), Some(pid));
-    terminate(pid);
-    wait_until("the node ends and takes its number away", || world.pid().is_none());
-    drop(daemon);
-    wait_until("its folder is free", || world.output(&second).status.success());
-    let _daemon = Daemon(&world);
-    terminate(world.pid().unwrap());
-    wait_until("the second ends", || world.pid().is_none());
+    let lines = daemon.end();
+    let socket = "base/regtest/monitor.sock";
+    for (what, address) in [("rpc", &rpc[..]), ("web", &web), ("p2p", &peers), ("monitor", socket)]
+    {
+        assert_eq!(count(&lines, &format!("server listening {what} {address}")), 1, "{lines:#?}");
+    }
+    Daemon::start(&world, "--no-rpc", "log2").end();
 }
 
 #[test]
@@ -646,78 +675,59 @@ fn what_opening_finds_and_repairs_is_said_and_is_in_the_log_as_events() {
     damage();
     let length = fs::metadata(folder.join("blocks.bin")).unwrap().len() - 5;
     fs::remove_file(folder.join("blocks.idx")).unwrap();
-    let words = ["--network", "regtest", "--only-connect", "--no-rpc"];
-    let output = world.output(&[&words[..], &["--daemon", "--logfile", "log"]].concat());
-    let daemon = Daemon(&world);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let daemon = Daemon::start(&world, "--no-rpc", "log");
     for sentence in [
         "cut 5 bytes from the end of base/regtest/blocks.bin, at offset ",
         "cut 5 bytes of an unfinished record from the ledger's log",
         "cut 9 bytes from the end of base/regtest/headers.bin; their headers are asked for again",
     ] {
-        assert!(said.contains(sentence), "{sentence} in {said}");
+        assert!(daemon.said.contains(sentence), "{sentence} in {}", daemon.said);
     }
-    terminate(world.pid().unwrap());
-    wait_until("the node ends", || world.pid().is_none());
-    drop(daemon);
-    let mut reader = RecordReader::new(fs::File::open(world.path("log")).unwrap());
-    let records = std::iter::from_fn(|| reader.next_record().unwrap());
-    let lines: Vec<String> = records.map(|it| text::items(&it.items, false)).collect();
+    let lines = daemon.end();
     for event in [
         &format!("db cut {length} 5 ")[..],
         "db scan 131 ",
         "ledger cut 5",
         "ledger opened true 0",
+        "ledger loaded 130 ",
         "headers cut 9",
     ] {
-        assert!(lines.iter().any(|line| line.starts_with(event)), "{event} in {lines:#?}");
+        assert_eq!(count(&lines, event), 1, "{event} in {lines:#?}");
     }
 
     // Without a log file it is said in words alone, and what has none as an event.
     damage();
-    let mut command = world.command(&words);
-    let mut node = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(node.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let said: Vec<String> =
-        lines.by_ref().take_while(|line| !line.contains(" ledger loaded ")).collect();
-    terminate(i32::try_from(node.id()).unwrap());
-    lines.for_each(drop);
-    assert!(node.wait().unwrap().success());
-    let count = |part: &str| said.iter().filter(|line| line.contains(part)).count();
-    assert_eq!((count("cut "), count("ledger opened true 0")), (3, 1), "{said:#?}");
+    let mut command = world.command(&["--network", "regtest", "--only-connect", "--no-rpc"]);
+    let file = fs::File::create(world.path("said")).unwrap();
+    let mut node = Running::start(command.stdout(Stdio::null()).stderr(file));
+    let said = || fs::read_to_string(world.path("said")).unwrap();
+    wait_until("the node has opened", || said().contains(" ledger loaded "));
+    terminate(node.id().try_into().unwrap());
+    assert!(node.status().success());
+    let said = said();
+    let count = |part: &str| said.lines().filter(|line| line.contains(part)).count();
+    assert_eq!((count("cut "), count("ledger opened true 0")), (3, 1), "{said}");
 }
 
 #[test]
 fn a_damaged_ledger_a_damaged_block_and_a_shorter_block_file_are_events_too() {
     let world = World::with_chain();
     let folder = world.path("base/regtest");
-    let words = "--network regtest --only-connect --no-rpc --daemon --logfile";
-    let events_of_a_start = |log: &str| {
-        let assumed = ["--assumevalid", &"11".repeat(32)];
-        let words: Vec<&str> = words.split(' ').chain([log]).chain(assumed).collect();
-        wait_until("the folder is free", || world.output(&words).status.success());
-        let _daemon = Daemon(&world);
-        terminate(world.pid().unwrap());
-        wait_until("the node ends", || world.pid().is_none());
-        let mut reader = RecordReader::new(fs::File::open(world.path(log)).unwrap());
-        let records = std::iter::from_fn(|| reader.next_record().unwrap());
-        records.map(|it| text::items(&it.items, false)).collect::<Vec<_>>()
-    };
-    let counted =
-        |lines: &[String], event: &str| lines.iter().filter(|line| line.starts_with(event)).count();
+    let words = format!("--no-rpc --assumevalid {}", "11".repeat(32));
+    let events_of_a_start = |log: &str| Daemon::start(&world, &words, log).end();
     let (blocks, ledger) = (folder.join("blocks.bin"), folder.join("ledger.log"));
     let length = fs::metadata(&blocks).unwrap().len();
     OpenOptions::new().write(true).open(&blocks).unwrap().set_len(length - 1).unwrap();
     let shorter = events_of_a_start("shorter");
-    assert_eq!(counted(&shorter, "ledger \"stepped back\" 129"), 1, "{shorter:#?}");
-    assert_eq!(counted(&shorter, "ledger damaged"), 0, "{shorter:#?}");
+    assert_eq!(count(&shorter, "ledger \"stepped back\" 129"), 1, "{shorter:#?}");
+    assert_eq!(count(&shorter, "ledger damaged"), 0, "{shorter:#?}");
     let mut bytes = fs::read(&ledger).unwrap();
     bytes[20] ^= 1;
     fs::write(&ledger, bytes).unwrap();
     let damaged = events_of_a_start("damaged");
-    assert_eq!(counted(&damaged, "ledger damaged"), 1, "{damaged:#?}");
+    assert_eq!(count(&damaged, "ledger damaged"), 1, "{damaged:#?}");
     for event in ["ledger opened", "ledger loaded", "ledger \"assumed valid\""] {
-        assert_eq!(counted(&damaged, event), 1, "{event} in {damaged:#?}");
+        assert_eq!(count(&damaged, event), 1, "{event} in {damaged:#?}");
     }
     let mut bytes = fs::read(&blocks).unwrap();
     let middle = bytes.len() / 2;
@@ -725,44 +735,112 @@ fn a_damaged_ledger_a_damaged_block_and_a_shorter_block_file_are_events_too() {
     fs::write(&blocks, bytes).unwrap();
     fs::remove_file(folder.join("blocks.idx")).unwrap();
     let block = events_of_a_start("block");
-    assert_eq!(counted(&block, "db damaged "), 1, "{block:#?}");
+    assert_eq!(count(&block, "db damaged "), 1, "{block:#?}");
+}
+
+#[test]
+fn a_set_that_stands_on_a_snapshot_is_told_as_an_event() {
+    let world = World::with_chain();
+    let regtest = |words: &str| {
+        let words = format!("--network regtest {words}");
+        world.printed(&words.split(' ').collect::<Vec<_>>())
+    };
+    let info = regtest("--json utxo info --at 120");
+    let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+    let [block, hash] = ["bestblock", "hash_serialized_3"].map(|name| info[name].as_str().unwrap());
+    regtest("utxo export --at 120 set.dat");
+    for name in ["ledger.log", "ledger.table"] {
+        fs::remove_file(world.path("base/regtest").join(name)).unwrap();
+    }
+    regtest(&format!("utxo load set.dat --hash {hash}"));
+    let lines = Daemon::start(&world, "--no-rpc", "log").end();
+    assert_eq!(count(&lines, &format!("ledger unverified {block} 120")), 1, "{lines:#?}");
+}
+
+/// The socket of a service manager that takes what is said when it likes.
+struct Manager {
+    socket: UnixDatagram,
+    waiting: usize,
+}
+
+impl Manager {
+    /// One that has room for so many messages until it begins to listen.
+    fn with_room(world: &World, room: usize) -> Self {
+        let path = world.path("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let own = UnixDatagram::unbound().unwrap();
+        own.set_nonblocking(true).unwrap();
+        let most = (0..100_000).take_while(|_| own.send_to(b"of its own", &path).is_ok()).count();
+        let mut manager = Self { socket, waiting: most };
+        (0..room).for_each(|_| manager.drop_one());
+        manager
+    }
+
+    fn drop_one(&mut self) {
+        assert_eq!(self.hear().as_deref(), Some("of its own"));
+        self.waiting -= 1;
+    }
+
+    /// The next message; none when there is none for a while.
+    fn hear(&self) -> Option<String> {
+        self.socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let mut bytes = [0; 1024];
+        loop {
+            // With a time-out a signal ends the call, also one that only lets the process go on.
+            match self.socket.recv(&mut bytes) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return None,
+                length => {
+                    return Some(String::from_utf8_lossy(&bytes[..length.unwrap()]).into_owned());
+                }
+            }
+        }
+    }
 }
 
 #[test]
 fn a_service_manager_hears_of_readiness_progress_and_the_stop() {
     let world = World::with_chain();
-    let socket = UnixDatagram::bind(world.path("notify")).unwrap();
-    socket.set_read_timeout(Some(LONG)).unwrap();
-    let hear = || {
-        let mut bytes = [0; 1024];
-        loop {
-            // With a time-out a signal ends the call, also one that only lets the process go on.
-            match socket.recv(&mut bytes) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                length => break String::from_utf8_lossy(&bytes[..length.unwrap()]).into_owned(),
-            }
-        }
-    };
-    let mut command = world.command(&["--network", "regtest", "--only-connect", "--no-rpc"]);
+    // READY finds no room: the node waits with it.
+    let opening = ["opening the blocks", "opening the ledger", "reading headers"];
+    let mut manager = Manager::with_room(&world, opening.len());
+    let [rpc, web, peers] = [(); 3].map(|()| free_port());
+    world.write("base/caesure.toml", &format!("network = \"regtest\"\nrpc = \"{rpc}\"\n"));
+    let words = format!("--only-connect -a {web} -s {peers} -m");
+    let mut command = world.command(&words.split(' ').collect::<Vec<_>>());
     command.env("NOTIFY_SOCKET", world.path("notify")).env("WATCHDOG_USEC", "300000");
-    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-    let mut first = hear();
-    while let Some(what) = first.strip_prefix("STATUS=") {
-        assert!(what.starts_with("opening") || what.starts_with("reading"), "{what}");
-        first = hear();
+    let mut node = Running::start(command.stderr(Stdio::null()));
+    let pid = node.id().try_into().unwrap();
+    for address in [&rpc, &web, &peers] {
+        wait_until(address, || TcpStream::connect(address).is_ok());
     }
-    assert_eq!(first, "READY=1\n");
+    UnixStream::connect(world.path("base/regtest/monitor.sock")).unwrap();
+    assert_eq!(world.printed(&["cli", "getblockcount"]), "130\n");
+    while 0 < manager.waiting {
+        manager.drop_one();
+    }
+    let mut hear = || {
+        let mut said = None;
+        wait_until("a word, or the node's end", || {
+            said = manager.hear();
+            said.is_some() || node.try_wait().unwrap().is_some()
+        });
+        said.or_else(|| manager.hear()).expect("a word before the end")
+    };
+    for what in opening {
+        assert_eq!(hear(), format!("STATUS={what}\n"));
+    }
+    assert_eq!(hear(), "READY=1\n");
     for _ in 0..3 {
-        let turn = hear();
-        assert_eq!(turn, "WATCHDOG=1\nSTATUS=height 130 of 130, 0 peers\n");
+        assert_eq!(hear(), "WATCHDOG=1\nSTATUS=height 130 of 130, 0 peers\n");
     }
-    terminate(i32::try_from(child.id()).unwrap());
+    terminate(pid);
     let mut last = hear();
     while last.starts_with("WATCHDOG=1\n") {
         last = hear();
     }
     assert!(last.starts_with("STOPPING=1\n"), "{last}");
-    assert!(child.wait().unwrap().success());
+    assert!(node.status().success());
     assert!(world.pid().is_none(), "a service has no such file");
 }
 

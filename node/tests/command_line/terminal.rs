@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
-use crate::{Daemon, World, free_port, terminate, wait_until};
+use crate::{Daemon, Running, World, free_port, terminate, wait_until};
 
 /// A terminal, and all that was shown on it.
 struct Terminal {
@@ -22,7 +22,7 @@ struct Terminal {
 
 impl Terminal {
     /// Starts a program whose standard error is the terminal, and its output where that is not piped.
-    fn start(command: &mut Command, types: bool) -> (Self, Child) {
+    fn start(command: &mut Command, types: bool) -> (Self, Running) {
         let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&keys).unwrap();
         unlockpt(&keys).unwrap();
@@ -36,7 +36,7 @@ impl Terminal {
         if types {
             command.stdin(open());
         }
-        let child = command.spawn().unwrap();
+        let child = Running::start(command);
         // What the command holds of the terminal is closed with it.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         (Self { keys: keys.into(), shown: String::new() }, child)
@@ -106,7 +106,7 @@ fn a_stop_takes_the_bar_away_and_is_said_on_a_line_of_its_own() {
         terminate(child.id().try_into().unwrap());
         let shown = terminal.read_all();
         assert!(is_line(shown, ENDED) && shown.ends_with("\r\n"), "{words:?}: {shown:?}");
-        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(child.status().code(), Some(130));
         let _ = fs::remove_file(world.path("pipe"));
     }
     assert!(!world.path("set.incomplete").exists() && !world.path("set").exists());
@@ -130,7 +130,7 @@ fn what_is_said_while_a_bar_is_shown_stands_on_a_line_of_its_own() {
     drop(blocks);
     let shown = terminal.read_all();
     assert!(is_line(shown, said) && is_line(shown, ENDED), "{shown:?}");
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(child.status().code(), Some(130));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_tab_at_bash_offers_files_where_a_file_is_wanted_and_options_behind_a_hyphen
     let mut command = Command::new("setsid");
     command.args(["bash", "--norc", "--noprofile", "-i"]).current_dir(world.path(""));
     command.envs([("PS1", "$ "), ("INPUTRC", "/dev/null"), ("TERM", "dumb")]);
-    let (mut terminal, mut bash) = Terminal::start(&mut command, true);
+    let (mut terminal, _bash) = Terminal::start(&mut command, true);
     let settings = "bind 'set show-all-if-ambiguous on'; bind 'set bell-style none'; . completions";
     writeln!(terminal.keys, "{settings}; echo rea''dy").unwrap();
     terminal.read_until("ready\r\n");
@@ -171,16 +171,12 @@ fn a_tab_at_bash_offers_files_where_a_file_is_wanted_and_options_behind_a_hyphen
     }
     write!(terminal.keys, "caesure import fo\t").unwrap();
     terminal.read_until("caesure import folder/");
-    bash.kill().unwrap();
-    bash.wait().unwrap();
 }
 
 #[test]
 fn a_tab_at_the_prompt_offers_the_variables_of_the_session_offline_and_in_the_node() {
     let world = World::with_chain();
-    let words = "--network regtest --only-connect --no-rpc -m --daemon --logfile log";
-    world.printed(&words.split(' ').collect::<Vec<_>>());
-    let daemon = Daemon(&world);
+    let daemon = Daemon::start(&world, "--no-rpc -m", "log");
     for words in [&["--network", "regtest", "shell"][..], &["--network", "regtest", "shell", "-c"]]
     {
         let mut command = world.command(words);
@@ -197,11 +193,9 @@ fn a_tab_at_the_prompt_offers_the_variables_of_the_session_offline_and_in_the_no
             terminal.read_until(shown);
         }
         terminal.read_all();
-        assert!(shell.wait().unwrap().success(), "{:?}", terminal.shown);
+        assert!(shell.status().success(), "{:?}", terminal.shown);
     }
-    terminate(world.pid().unwrap());
-    wait_until("the node ends", || world.pid().is_none());
-    drop(daemon);
+    daemon.end();
 }
 
 /// As when its window is closed, or somebody ends it from elsewhere.
@@ -209,12 +203,8 @@ fn a_tab_at_the_prompt_offers_the_variables_of_the_session_offline_and_in_the_no
 fn who_is_ended_by_a_signal_leaves_the_terminal_and_the_history_as_they_should_be() {
     let world = World::with_chain();
     let rpc = free_port();
-    let words = format!(
-        "--network regtest --only-connect -s {} --rpc {rpc} -m --daemon --logfile log",
-        free_port()
-    );
-    world.printed(&words.split(' ').collect::<Vec<_>>());
-    let daemon = Daemon(&world);
+    let words = format!("-s {} --rpc {rpc} -m", free_port());
+    let daemon = Daemon::start(&world, &words, "log");
     for (words, begins) in [
         (&["shell"][..], ">>> "),
         (&["shell", "-c"], ">>> "),
@@ -235,7 +225,7 @@ fn who_is_ended_by_a_signal_leaves_the_terminal_and_the_history_as_they_should_b
         wait_until("keys are read one by one", || !is_usual(&terminal));
         terminate(child.id().try_into().unwrap());
         terminal.read_all();
-        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(child.status().code(), Some(130));
         assert!(is_usual(&terminal), "{words:?}");
         if words[0] == "shell" {
             let history = fs::read_to_string(world.path("base/history")).unwrap();
@@ -251,18 +241,7 @@ fn who_is_ended_by_a_signal_leaves_the_terminal_and_the_history_as_they_should_b
     terminal.read_until("\x1b[?1049h");
     drop(terminal);
     terminate(child.id().try_into().unwrap());
-    let mut status = None;
-    for _ in 0..600 {
-        status = child.try_wait().unwrap();
-        if status.is_some() {
-            break;
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
     // It may have met the end of its terminal before the signal.
-    if status.is_none() {
-        child.kill().unwrap();
-    }
-    assert!(status.is_some(), "it goes on without a terminal");
-    drop(daemon);
+    wait_until("it ends without a terminal", || child.try_wait().unwrap().is_some());
+    daemon.end();
 }
