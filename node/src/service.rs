@@ -68,17 +68,24 @@ impl PidFile {
     pub(crate) fn create(folder: &Path) -> Result<Self, Error> {
         let path = folder.join("caesure.pid");
         let new = folder.join("caesure.pid.new");
-        let number = format!("{}\n", std::process::id());
-        fs::write(&new, number).and_then(|()| fs::rename(&new, &path)).map_err(Error::io(&path))?;
+        fs::write(&new, number())
+            .and_then(|()| fs::rename(&new, &path))
+            .map_err(Error::io(&path))?;
         Ok(Self(path))
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // The next one takes its place.
-        let _ = fs::remove_file(&self.0);
+        // One that has begun since has put its own into its place; what stays is replaced by the next.
+        if fs::read_to_string(&self.0).is_ok_and(|it| it == number()) {
+            let _ = fs::remove_file(&self.0);
+        }
     }
+}
+
+fn number() -> String {
+    format!("{}\n", std::process::id())
 }
 
 /// What the service manager hears (`NOTIFY_SOCKET`); without one nothing is said.
@@ -120,5 +127,22 @@ impl Service {
     /// The node stops.
     pub(crate) fn stopping(&self) {
         let _ = notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_file_is_taken_away_unless_it_is_of_another_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("caesure.pid");
+        drop(PidFile::create(folder.path()).unwrap());
+        assert!(!path.exists());
+        let own = PidFile::create(folder.path()).unwrap();
+        fs::write(&path, "1\n").unwrap();
+        drop(own);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n");
     }
 }
