@@ -50,10 +50,14 @@ impl Bitcoind {
 
     /// Waits until it answers.
     fn wait(&mut self) {
-        while self.call("getblockcount", &json!([])).is_err() {
+        for _ in 0..1_200 {
+            if self.call("getblockcount", &json!([])).is_ok() {
+                return;
+            }
             assert!(self.child.try_wait().unwrap().is_none(), "bitcoind has stopped");
             sleep(Duration::from_millis(50));
         }
+        panic!("bitcoind does not answer");
     }
 
     fn stop(&mut self) {

@@ -1,12 +1,13 @@
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use caesure_eventlog::{Event, rotated};
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
+use crate::running::{Running, wait_until};
 use crate::{GOLDEN, TIME, address, connect, log_of, unhex};
 
 struct World {
@@ -75,14 +76,10 @@ fn standard_input_is_read_from_any_place() {
     let bytes = [&unhex(GOLDEN)[20..], &unhex(GOLDEN)].concat();
     for words in [&[][..], &["-"]] {
         let mut command = world.command(words);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Running::start(&mut command);
         child.stdin.take().unwrap().write_all(&bytes).unwrap();
-        let output = child.wait_with_output().unwrap();
+        let output = child.output();
         assert_eq!(output.status.code(), Some(0));
         assert_eq!(output.stdout.iter().filter(|&&byte| byte == b'\n').count(), 1);
         assert!(said(&output).contains("60 bytes are no record"), "{}", said(&output));
@@ -242,23 +239,11 @@ fn ago_begins_at_the_first_record_that_is_late_enough() {
 fn a_closed_pipe_ends_it_quietly() {
     let world = World::new(&log_of(50_000, 1));
     let mut command = world.command(&["log.bin"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut first = [0; 10];
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = child.output();
     assert_eq!((output.status.code(), said(&output)), (Some(0), String::new()));
-}
-
-/// Reads so many lines.
-fn take(child: &mut Child, count: usize) -> Vec<String> {
-    let out = child.stdout.as_mut().unwrap();
-    let mut byte = [0];
-    let mut text = String::new();
-    while text.lines().count() < count || !text.ends_with('\n') {
-        out.read_exact(&mut byte).unwrap();
-        text.push(char::from(byte[0]));
-    }
-    text.lines().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect()
 }
 
 fn append(path: &Path, bytes: &[u8]) {
@@ -273,24 +258,32 @@ fn a_follower_shows_what_is_added_over_rotations() {
     let world = World::new(&records[0]);
     let path = world.path();
     let mut command = world.command(&["log.bin", "-f"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    assert_eq!(take(&mut child, 1), ["0"]);
+    let shown = world.folder.path().join("shown");
+    let _follower = Running::start(command.stdout(fs::File::create(&shown).unwrap()));
+    let shows = |heights: &str| {
+        let mut last = String::new();
+        wait_until(heights, || {
+            let text = fs::read_to_string(&shown).unwrap();
+            last = text.lines().flat_map(|line| line.chars().last()).collect();
+            heights.len() <= last.len()
+        });
+        assert_eq!(last, heights);
+    };
+    shows("0");
     append(&path, &records[1][..10]);
     append(&path, &records[1][10..]);
-    assert_eq!(take(&mut child, 1), ["1"]);
+    shows("01");
     // Something is added to the old file, and two rotations come at once.
     append(&path, &records[2]);
     fs::rename(&path, rotated(&path, 2)).unwrap();
     append(&rotated(&path, 1), &[&records[3][..], &records[4]].concat());
     append(&path, &records[5]);
-    assert_eq!(take(&mut child, 4), ["2", "3", "4", "5"]);
+    shows("012345");
     // It is emptied.
     fs::write(&path, []).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(900));
     append(&path, &records[6]);
-    assert_eq!(take(&mut child, 1), ["6"]);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    shows("0123456");
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod catlog;
 mod document;
 mod format;
 mod logging;
+#[path = "../../../../node/tests/support/running.rs"]
+mod running;
 
 use caesure_eventlog::{Address, Event};
 
