@@ -10,7 +10,7 @@ use caesure_blockstore::BlockStore;
 use caesure_consensus::{HeaderTree, Network, Params};
 use caesure_generate::{Options, Profile, generate};
 use caesure_ledger::{BlockInfo, Ledger, genesis_info};
-use caesure_prompt::{Limits, Now, Outcome, Session, Still};
+use caesure_prompt::{Limits, Outcome, Session, Still};
 use caesure_wire::Block;
 
 /// A chain in a block file, with the transactions' bytes and blocks; of its worlds there is the tip's, and
@@ -35,14 +35,9 @@ fn stored(folder: &Path, txs: u32) -> (Still, u64, usize) {
     let tip = tree.best();
     let (hash, height, chain_work) = (tree.hash(tip), tree.height(tip), tree.chain_work(tip));
     let info = BlockInfo { hash, height, chain_work, ..genesis_info(&params, &tree) };
-    let still = Still {
-        params,
-        tree,
-        worlds: Ledger::in_memory(info, 1).reader(),
-        read: Box::new(move |hash| blocks.read(hash).map(Some).map_err(|it| it.to_string())),
-        now: Box::new(Now::default),
-        counters: Vec::new(),
-    };
+    let worlds = Ledger::in_memory(info, 1).reader();
+    let read = Box::new(move |hash: &_| blocks.read(hash).map(Some).map_err(|it| it.to_string()));
+    let still = Still { tree, worlds, read, ..Still::new(params) };
     (still, bytes, count)
 }
 

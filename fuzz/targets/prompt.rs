@@ -5,26 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use caesure_consensus::{HeaderTree, Network, Params};
-use caesure_ledger::{Ledger, genesis_info};
+use caesure_consensus::{Network, Params};
 use caesure_prompt::{Limits, Now, Outcome, Session, Source, Still};
-use caesure_wire::BlockHash;
 use libfuzzer_sys::fuzz_target;
 
 static TURNS: AtomicU64 = AtomicU64::new(0);
 
-/// A chain of the genesis block.
 static NODE: LazyLock<Arc<Still>> = LazyLock::new(|| {
-    let params = Params::new(Network::Regtest);
-    let tree = HeaderTree::new(&params);
-    let worlds = Ledger::in_memory(genesis_info(&params, &tree), 1).reader();
-    let (hash, block) = (params.genesis_hash, params.genesis_block());
-    let read = Box::new(move |wanted: &BlockHash| Ok((*wanted == hash).then(|| block.clone())));
     let now = Box::new(|| {
         let mono = Duration::from_millis(TURNS.fetch_add(1, Ordering::Relaxed));
         Now { mono, unix: 1_700_000_000 }
     });
-    Arc::new(Still { params, tree, worlds, read, now, counters: Vec::new() })
+    Arc::new(Still { now, ..Still::new(Params::new(Network::Regtest)) })
 });
 
 fuzz_target!(|text: &str| {

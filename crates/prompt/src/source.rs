@@ -2,7 +2,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use caesure_consensus::{HeaderTree, Params};
-use caesure_ledger::Worlds;
+use caesure_ledger::{Ledger, Worlds, genesis_info};
 use caesure_wire::BlockHash;
 
 use crate::PromptError;
@@ -78,6 +78,23 @@ pub struct Still {
     pub now: Box<dyn Fn() -> Now + Send + Sync>,
     /// What is known of it besides.
     pub counters: Fields,
+}
+
+impl Still {
+    /// Makes the chain of a network's genesis block alone, whose clock stands still too.
+    #[must_use]
+    pub fn new(params: Params) -> Self {
+        let tree = HeaderTree::new(&params);
+        let (hash, block) = (params.genesis_hash, params.genesis_block());
+        Self {
+            worlds: Ledger::in_memory(genesis_info(&params, &tree), 1).reader(),
+            params,
+            tree,
+            read: Box::new(move |wanted| Ok((*wanted == hash).then(|| block.clone()))),
+            now: Box::new(Now::default),
+            counters: Fields::new(),
+        }
+    }
 }
 
 impl Source for Still {

@@ -412,12 +412,10 @@ impl Backend for Node {
             Ok(blocks.get(hash).cloned())
         };
         Some(Arc::new(Still {
-            params: inner.params.clone(),
             tree: inner.engine.sync().tree().clone(),
             worlds: self.worlds.clone(),
             read: Box::new(read),
-            now: Box::new(|| caesure_prompt::Now { mono: Duration::ZERO, unix: START }),
-            counters: Vec::new(),
+            ..Still::new(inner.params.clone())
         }))
     }
 

@@ -5,21 +5,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use caesure_consensus::{BlockContext, HeaderTree, Network, Params, check_block, connect_block};
+use caesure_consensus::{
+    BlockContext, HeaderId, HeaderTree, Network, Params, check_block, connect_block,
+};
 use caesure_generate::{Options, Profile, generate};
 use caesure_ledger::{Ledger, Sums, Worlds, genesis_info};
-use caesure_prompt::{Command, Fields, Limits, Look, Now, Session, Source, Value};
+use caesure_prompt::{Command, Fields, Limits, Look, Now, Session, Source, Still, Value};
 use caesure_wire::{Block, BlockHash};
 
 pub(crate) struct Node {
-    params: Params,
-    tree: HeaderTree,
-    ledger: Mutex<Ledger>,
-    worlds: Worlds,
-    blocks: BTreeMap<BlockHash, Vec<u8>>,
+    chain: Still,
     pub(crate) takes_commands: AtomicBool,
     pub(crate) commands: Mutex<Vec<Command>>,
-    mono: AtomicU64,
 }
 
 /// The height of the tip.
@@ -40,78 +37,84 @@ pub(crate) fn session() -> Session {
 impl Node {
     pub(crate) fn new(blocks_held_back_from: u32) -> Self {
         let params = Params::new(Network::Regtest);
-        let tree = HeaderTree::new(&params);
-        let ledger = Ledger::in_memory(genesis_info(&params, &tree), 288);
-        let mut node = Self {
-            worlds: ledger.reader(),
-            ledger: Mutex::new(ledger),
-            blocks: BTreeMap::from([(params.genesis_hash, params.genesis_block())]),
-            params,
-            tree,
-            takes_commands: AtomicBool::new(true),
-            commands: Mutex::default(),
-            mono: AtomicU64::new(1),
-        };
+        let mut tree = HeaderTree::new(&params);
+        let mut ledger = Ledger::in_memory(genesis_info(&params, &tree), 288);
+        let mut blocks = BTreeMap::from([(params.genesis_hash, params.genesis_block())]);
         let options =
             Options { blocks: TIP, txs: 120, pool: 40, profile: Profile::Mixed, forks: 2, seed: 7 };
         let made = generate(&options, &mut |bytes| {
-            node.add(bytes, blocks_held_back_from);
+            let block = Block::parse(bytes).unwrap();
+            let id = tree.accept(block.header(), u32::MAX).unwrap();
+            if (1..blocks_held_back_from).contains(&tree.height(id)) {
+                blocks.insert(block.hash(), bytes.to_vec());
+                connect(&block, &params, &tree, id, &mut ledger);
+            }
             Ok(())
         });
         made.unwrap();
-        node
-    }
-
-    fn add(&mut self, bytes: &[u8], held_back_from: u32) {
-        let block = Block::parse(bytes).unwrap();
-        let hash = block.hash();
-        let id = self.tree.accept(block.header(), u32::MAX).unwrap();
-        if hash == self.params.genesis_hash || held_back_from <= self.tree.height(id) {
-            return;
+        let mono = AtomicU64::new(1);
+        // A millisecond goes by with each question.
+        let now = move || Now {
+            mono: Duration::from_millis(mono.fetch_add(1, Ordering::Relaxed)),
+            unix: 1_700_000_000,
+        };
+        let headers = Value::Int(i64::try_from(tree.len()).unwrap());
+        Self {
+            chain: Still {
+                params,
+                tree,
+                worlds: ledger.reader(),
+                read: Box::new(move |hash| Ok(blocks.get(hash).cloned())),
+                now: Box::new(now),
+                counters: vec![("headers".into(), headers)],
+            },
+            takes_commands: AtomicBool::new(true),
+            commands: Mutex::default(),
         }
-        self.blocks.insert(hash, bytes.to_vec());
-        let txids = check_block(&block, &self.params).unwrap();
-        let context = BlockContext::new(&self.params, &self.tree, id);
-        let mut ledger = self.ledger.lock().unwrap();
-        let resolved = ledger.resolve(&block, &txids, context.checks_bip30).unwrap().unwrap();
-        let prevouts = &resolved.prevouts;
-        let totals = connect_block(
-            &block,
-            &context,
-            &self.params,
-            &self.tree,
-            prevouts,
-            resolved.overwrites,
-        );
-        let totals = totals.unwrap();
-        let chain_work = self.tree.chain_work(id);
-        let sums = Sums { chain_work, fees: totals.fees, subsidy: totals.subsidy };
-        ledger.extend(&block, &txids, &resolved, sums).unwrap();
-        ledger.commit(&hash).unwrap();
     }
+}
+
+fn connect(
+    block: &Block<&[u8]>,
+    params: &Params,
+    tree: &HeaderTree,
+    id: HeaderId,
+    ledger: &mut Ledger,
+) {
+    let txids = check_block(block, params).unwrap();
+    let context = BlockContext::new(params, tree, id);
+    let resolved = ledger.resolve(block, &txids, context.checks_bip30).unwrap().unwrap();
+    let (prevouts, overwrites) = (&resolved.prevouts, resolved.overwrites);
+    let totals = connect_block(block, &context, params, tree, prevouts, overwrites).unwrap();
+    let chain_work = tree.chain_work(id);
+    let sums = Sums { chain_work, fees: totals.fees, subsidy: totals.subsidy };
+    ledger.extend(block, &txids, &resolved, sums).unwrap();
+    ledger.commit(&block.hash()).unwrap();
 }
 
 impl Source for Node {
     fn params(&self) -> &Params {
-        &self.params
+        self.chain.params()
     }
 
     fn worlds(&self) -> Worlds {
-        self.worlds.clone()
+        self.chain.worlds()
     }
 
     fn headers(&self, look: Look) {
-        look(&self.tree);
+        self.chain.headers(look);
     }
 
     fn read_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, String> {
-        Ok(self.blocks.get(hash).cloned())
+        self.chain.read_block(hash)
     }
 
-    /// A millisecond goes by with each question.
     fn now(&self) -> Now {
-        let mono = Duration::from_millis(self.mono.fetch_add(1, Ordering::Relaxed));
-        Now { mono, unix: 1_700_000_000 }
+        self.chain.now()
+    }
+
+    fn counters(&self) -> Fields {
+        self.chain.counters()
     }
 
     fn peers(&self) -> Option<Vec<Fields>> {
@@ -122,10 +125,6 @@ impl Source for Node {
             ("in_flight".into(), Value::List(vec![Value::Int(7), Value::Nothing])),
             ("is_inbound".into(), Value::Bool(false)),
         ]])
-    }
-
-    fn counters(&self) -> Fields {
-        vec![("headers".into(), Value::Int(i64::try_from(self.tree.len()).unwrap()))]
     }
 
     fn log(&self, count: usize, contains: &str) -> Option<Vec<String>> {
