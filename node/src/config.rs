@@ -184,7 +184,7 @@ pub(crate) fn show(words: &[OsString], added: &Settings) {
         let values: Vec<String> =
             raw.map(|value| written(name, &value.to_string_lossy())).collect();
         let value = match (&values[..], is_list(arg)) {
-            ([], _) => "true".to_owned(),
+            ([], false) => "true".to_owned(),
             ([value], false) => value.clone(),
             (values, _) => format!("[{}]", values.join(", ")),
         };

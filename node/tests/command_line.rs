@@ -228,6 +228,10 @@ fn the_command_line_comes_before_the_environment_and_that_before_the_file() {
         text.lines().map(|line| line.split("  # ").next().unwrap().to_owned()).collect()
     };
     assert_eq!(values(&again), values(&regtest));
+    // An empty list is none of the options, and not one without a value.
+    world.write("empty.toml", "connect = []\n");
+    let empty = world.printed(&["--config", "empty.toml", "--print-config"]);
+    assert!(empty.contains("\nconnect = []  # empty.toml line 1\n"), "{empty}");
 }
 
 #[test]
