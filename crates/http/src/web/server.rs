@@ -308,6 +308,9 @@ fn router(site: &Arc<Site>, client: &Arc<Client>, remote: SocketAddr) -> Router 
 
 async fn respond(site: &Arc<Site>, request: Request<Body>, busy: Busy) -> Response<Body> {
     let (request, body) = request.into_parts();
+    if 1 < request.headers.get_all(header::HOST).iter().count() {
+        return plain(StatusCode::BAD_REQUEST, "A request names one host.");
+    }
     let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.unwrap_or_default().to_owned();
     if !is_own_host(&host, &site.options.hosts) {

@@ -303,6 +303,9 @@ fn foreign_names_of_this_machine_are_refused() {
         ] {
             assert_eq!(shown(foreign), 421, "{foreign}");
         }
+        for second in ["evil.example", "localhost"] {
+            assert_eq!(shown(&format!("localhost\r\nHost: {second}")), 400, "{second}");
+        }
     });
 }
 
