@@ -11,7 +11,7 @@ use maud::{Markup, html};
 
 use super::describe::{cut, hash_type, input, output, short};
 use super::transaction::Found;
-use super::{Answer, Answered, Fault, Visit};
+use super::{Answer, Answered, Fault, Visit, text};
 
 /// How many items of a stack, from its top, and how many instructions around the current one.
 const ITEMS: usize = 40;
@@ -109,7 +109,10 @@ pub(crate) fn page(visit: &Visit<'_>) -> Answered {
     let count = tx.input_count();
     let index = input.parse().ok().filter(|index| *index < count);
     let index: usize = index.ok_or_else(|| {
-        Fault::not_found(format!("The transaction's inputs have numbers from 0 to {}.", count - 1))
+        Fault::not_found(match count {
+            1 => "The transaction has one input, number 0.".to_owned(),
+            _ => format!("The transaction's inputs have numbers from 0 to {}.", count - 1),
+        })
     })?;
     if tx.is_coinbase() {
         return Err(Fault::not_found(
@@ -171,7 +174,7 @@ fn steps(visit: &Visit<'_>, run: &Run, wanted: usize) -> Markup {
         nav.steps aria-label="Steps" #steps {
             @if 0 < at { a href=(link(0)) { "First" } a rel="prev" href=(link(at - 1)) { "Back" } }
             span {
-                @if at < run.steps { "Step " b { (at) } " of " (run.steps) } @else { "The end, after " b { (run.steps) } " steps" }
+                @if at < run.steps { "Step " b { (at) } " of " (run.steps) } @else { "The end, after " b { (text::count(run.steps, "step")) } }
             }
             @if at < run.steps { a rel="next" href=(link(at + 1)) { "Step" } a href=(link(run.steps)) { "End" } }
         }
@@ -252,7 +255,7 @@ fn listing(frame: &Frame) -> Markup {
     }
     html! {
         table.code {
-            caption { (frame.source) ", " (frame.script.len()) " bytes" }
+            caption { (frame.source) ", " (text::count(frame.script.len(), "byte")) }
             thead { tr { th.num scope="col" { "Byte" } th scope="col" { "Instruction" } } }
             tbody { @for bytes in lines {
                 tr aria-current=[(bytes.start == frame.position).then_some("step")] {
@@ -270,7 +273,7 @@ fn listing(frame: &Frame) -> Markup {
 fn stack(name: &str, stack: &Stack) -> Markup {
     html! {
         table.code {
-            caption { (name) ", " (stack.len) @if stack.len == 1 { " item" } @else { " items" } ", the top first" }
+            caption { (name) ", " (text::count(stack.len, "item")) ", the top first" }
             tbody {
                 @for (index, (item, kind)) in stack.top.iter().enumerate() {
                     tr {
@@ -308,7 +311,7 @@ fn witness(found: &Found, index: usize) -> Markup {
     html! {
         @if 0 < count {
             table.code {
-                caption { "Witness, " (count) " items" }
+                caption { "Witness, " (text::count(count, "item")) }
                 tbody {
                     @for (at, item) in shown.enumerate() { tr {
                         td.num { (at) }

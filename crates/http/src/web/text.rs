@@ -17,6 +17,12 @@ pub(crate) fn whole(value: impl Into<u64>) -> String {
     grouped(&value.into().to_string())
 }
 
+/// So many of something: `1 input`, `2 inputs`.
+pub(crate) fn count(number: usize, name: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {name}{plural}", whole(number as u64))
+}
+
 fn grouped(digits: &str) -> String {
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

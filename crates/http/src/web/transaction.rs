@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use super::block::{fee, marks};
 use super::describe::{amount, cut, hash_type, input, output, short};
 use super::shown::{Place, pager, part};
-use super::text::{time, whole};
+use super::text::{count, time, whole};
 use super::{Answer, Answered, Fault, Visit};
 
 /// How many inputs and outputs a part of their tables has.
@@ -96,7 +96,7 @@ fn ask(visit: &Visit<'_>) -> Answered {
     }
     let body = html! {
         p { "There is no index of all transactions. One is found by its id alone if it stands in one of \
-             the last " (LAST) " blocks, or if one of its outputs is unspent in this world. Any other is \
+             the last " (LAST) " blocks, or if one of its first " (whole(OUTPUTS)) " outputs is unspent in this world. Any other is \
              found by its block: " code { "/admin/tx/BLOCK/TXID" } "." }
         form method="get" action="/admin/tx" {
             label for="id" { "Transaction id" }
@@ -125,8 +125,8 @@ fn search(visit: &Visit<'_>, txid: Txid) -> Answered {
         }
     }
     Err(Fault::not_found(format!(
-        "Transaction {txid} is in none of the last {LAST} blocks of this world and has no unspent output \
-         in it. There is no index of all transactions: name its block too, as /admin/tx/BLOCK/{txid}."
+        "Transaction {txid} is in none of the last {LAST} blocks of this world, and none of its first \
+         {OUTPUTS} outputs is unspent in it. There is no index of all transactions: name its block too, as /admin/tx/BLOCK/{txid}."
     )))
 }
 
@@ -196,7 +196,7 @@ fn inputs(visit: &Visit<'_>, found: &Found) -> Result<Markup, Fault> {
     let blocks = hashes(visit, found.place.hash, heights)?;
     let links = pager(visit, "inputs", number, parts);
     Ok(html! {
-        h2 { (whole(tx.input_count() as u64)) " inputs" }
+        h2 { (count(tx.input_count(), "input")) }
         (links)
         div.scroll tabindex="0" role="region" aria-label="Inputs" { table.wide {
             caption { "Inputs, and the outputs that they spend" }
@@ -272,7 +272,7 @@ fn outputs(visit: &Visit<'_>, found: &Found) -> Result<Markup, Fault> {
     let marks = marks(visit, &found.place, found.txid, tx, range.clone())?;
     let links = pager(visit, "outputs", number, parts);
     Ok(html! {
-        h2 { (whole(tx.output_count() as u64)) " outputs" }
+        h2 { (count(tx.output_count(), "output")) }
         (links)
         div.scroll tabindex="0" role="region" aria-label="Outputs" { table.wide {
             caption { "Outputs, and whether they are unspent in this world" }

@@ -171,6 +171,10 @@ fn every_transaction_has_its_page_with_fee_and_marks_and_every_input_is_stepped_
                     coin.is_some_and(|coin| tip.info().height >= coin.height)
                 });
                 let marks = text.matches("(unspent)").count();
+                for (count, name) in [(tx.input_count(), "input"), (tx.output_count(), "output")] {
+                    let plural = if count == 1 { " " } else { "s " };
+                    assert!(text.contains(&format!(" {count} {name}{plural}")), "{text}");
+                }
                 if !text.contains("off this world's chain") {
                     assert_eq!(marks, unspent.count(), "{text}");
                 }
@@ -190,6 +194,7 @@ fn every_transaction_has_its_page_with_fee_and_marks_and_every_input_is_stepped_
                     assert!(text.contains("Verdict: OK"), "{text}");
                     let end = pages.text(&format!("{debug}?step=end"));
                     assert!(end.contains("The end, after") && end.contains("Verdict: OK"));
+                    assert!(!end.contains(" 1 items") && !end.contains(" 1 steps"), "{end}");
                     let left = end.split_once(" has left: ").expect("both stacks").1;
                     // All are written so that one item is left, true in old scripts' own way.
                     assert!(left.starts_with("Stack, "), "{end}");
@@ -274,6 +279,8 @@ fn a_transaction_is_found_by_its_id_alone_where_that_can_be() {
         let (status, _) = pages.get(format!("/admin/tx?id={txid}").as_bytes());
         assert_eq!(status, 303);
         pages.refused(&format!("/admin/tx/{}", "00".repeat(32)), 404, "name its block too");
+        let text = "none of its first 2048 outputs is unspent in it";
+        pages.refused(&format!("/admin/tx/{}", "00".repeat(32)), 404, text);
         pages.refused("/admin/tx/x", 400, "64 digits");
         let other = format!("/admin/tx/{}/{txid}", blocks[0].hash());
         pages.refused(&other, 404, "has no transaction");
