@@ -282,16 +282,11 @@ fn what_peers_call_themselves_moves_no_cursor() {
     let mut payload = Vec::new();
     version.encode_payload(&mut payload);
     peer.write_all(&FrameHeader::frame([0xfa, 0xbf, 0xb5, 0xda], "version", &payload)).unwrap();
-    let mut waited = Duration::ZERO;
-    let shown = loop {
-        let shown = world.type_in("print(peers()[0].user_agent)\npeers()\n");
-        if shown.contains("/so") {
-            break shown;
-        }
-        assert!(waited < LONG, "{shown}");
-        sleep(Duration::from_millis(20));
-        waited += Duration::from_millis(20);
-    };
+    let mut shown = String::new();
+    wait_until("the peer is shown", || {
+        shown = world.type_in("print(peers()[0].user_agent)\npeers()\n");
+        shown.contains("/so")
+    });
     assert!(shown.contains(">>> /so31m/\n") && shown.contains("'/so31m/'"), "{shown:?}");
 }
 

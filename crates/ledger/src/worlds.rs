@@ -6,6 +6,7 @@ use hashbrown::{HashTable, hash_table};
 use smallvec::SmallVec;
 
 use crate::delta::{ById, own_coin};
+use crate::hasher::Hasher;
 use crate::log::NO_RECORD;
 use crate::shared::Shared;
 use crate::table::{Key, Place};
@@ -28,6 +29,62 @@ pub struct WorldSize {
     pub spent: u32,
     /// How many bytes the block's record takes in the log: all that its world costs on disk.
     pub bytes: u64,
+}
+
+/// What the inputs of a block spend.
+struct Inputs {
+    /// For each input the coin, if the block itself makes it.
+    prevouts: Vec<Option<Coin>>,
+    /// As in [`Resolved`].
+    spent_here: Vec<(usize, u32, usize)>,
+    /// What is to be looked up, its keys, and for which input.
+    wanted: Vec<OutPoint>,
+    keys: Vec<Key>,
+    indices: Vec<usize>,
+}
+
+impl Inputs {
+    fn new<B: AsRef<[u8]>>(block: &Block<B>, txids: &[Txid], hasher: &Hasher, height: u32) -> Self {
+        let own = ById::new(txids, hasher);
+        let mut prevouts: Vec<Option<Coin>> = Vec::with_capacity(block.input_count());
+        let mut spent_here = Vec::new();
+        let mut wanted: Vec<OutPoint> = Vec::with_capacity(block.input_count());
+        let mut keys: Vec<Key> = Vec::with_capacity(block.input_count());
+        let mut indices = Vec::with_capacity(block.input_count());
+        // The numbers of what is wanted, by their keys.
+        let mut seen = HashTable::with_capacity(block.input_count());
+        for (tx_index, tx) in block.txs().enumerate().skip(1) {
+            for outpoint in tx.inputs().map(|input| input.prevout) {
+                let hash = hasher.of_txid(&outpoint.txid);
+                if let Some(index) = own.get(&outpoint.txid, hash).filter(|&index| index < tx_index)
+                {
+                    spent_here.push((index, outpoint.vout, prevouts.len()));
+                    prevouts.push(own_coin(block, height, index, outpoint.vout));
+                    continue;
+                }
+                let key = hasher.key_of(hash, outpoint.vout);
+                let is_same = |&at: &usize| wanted[at] == outpoint;
+                if let hash_table::Entry::Vacant(place) =
+                    seen.entry(key.0, is_same, |&at| keys[at].0)
+                {
+                    place.insert(wanted.len());
+                    indices.push(prevouts.len());
+                    wanted.push(outpoint);
+                    keys.push(key);
+                }
+                prevouts.push(None);
+            }
+        }
+        spent_here.sort_unstable();
+        spent_here.dedup_by(|(index, vout, input), first| {
+            let is_again = (*index, *vout) == (first.0, first.1);
+            if is_again {
+                prevouts[*input] = None;
+            }
+            is_again
+        });
+        Self { prevouts, spent_here, wanted, keys, indices }
+    }
 }
 
 /// The readers' side of a [`Ledger`](crate::Ledger): what other threads ask while one connects blocks.
@@ -120,51 +177,14 @@ impl Worlds {
         let Ok(parent) = self.0.find(&prev_block) else { return Ok(None) };
         let height = parent.info.height + 1;
         let hasher = self.0.log.hasher();
-        let own = ById::new(txids, hasher);
-        let mut prevouts: Vec<Option<Coin>> = Vec::with_capacity(block.input_count());
-        let mut spent_here = Vec::new();
-        // What is to be looked up, and for which input.
-        let mut wanted: Vec<OutPoint> = Vec::with_capacity(block.input_count());
-        let mut keys: Vec<Key> = Vec::with_capacity(block.input_count());
-        let mut inputs = Vec::with_capacity(block.input_count());
-        // The numbers of what is wanted, by their keys.
-        let mut seen = HashTable::with_capacity(block.input_count());
-        for (tx_index, tx) in block.txs().enumerate().skip(1) {
-            for outpoint in tx.inputs().map(|input| input.prevout) {
-                let hash = hasher.of_txid(&outpoint.txid);
-                if let Some(index) = own.get(&outpoint.txid, hash).filter(|&index| index < tx_index)
-                {
-                    spent_here.push((index, outpoint.vout, prevouts.len()));
-                    prevouts.push(own_coin(block, height, index, outpoint.vout));
-                    continue;
-                }
-                let key = hasher.key_of(hash, outpoint.vout);
-                let is_same = |&at: &usize| wanted[at] == outpoint;
-                if let hash_table::Entry::Vacant(place) =
-                    seen.entry(key.0, is_same, |&at| keys[at].0)
-                {
-                    place.insert(wanted.len());
-                    inputs.push(prevouts.len());
-                    wanted.push(outpoint);
-                    keys.push(key);
-                }
-                prevouts.push(None);
-            }
-        }
-        spent_here.sort_unstable();
-        spent_here.dedup_by(|(index, vout, input), first| {
-            let is_again = (*index, *vout) == (first.0, first.1);
-            if is_again {
-                prevouts[*input] = None;
-            }
-            is_again
-        });
+        let Inputs { mut prevouts, spent_here, wanted, keys, indices } =
+            Inputs::new(block, txids, hasher, height);
         let (mut gone, mut gone_value) = (Vec::with_capacity(wanted.len()), 0);
         self.0.look_many(&parent, &wanted, &keys, |at, found| {
             if let Some(found) = found {
                 gone.push((found.key, found.place));
                 gone_value += found.view.value;
-                prevouts[inputs[at]] = Some(found.view.coin());
+                prevouts[indices[at]] = Some(found.view.coin());
             }
         })?;
         let outpoints = |index: usize| {
