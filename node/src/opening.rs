@@ -142,8 +142,17 @@ pub(crate) fn open_ledger(
         found.push(Event::LedgerDamaged { file, position });
     }
     if report.stepped_back {
-        eprintln!("the block file is shorter than the ledger, which stepped back to it");
-        found.push(Event::LedgerSteppedBack { height: ledger.tip().info().height });
+        let height = ledger.tip().info().height;
+        match is_writer {
+            true => {
+                eprintln!("the block file is shorter than the ledger, which stepped back to it")
+            }
+            false => eprintln!(
+                "the ledger is ahead of the index of blocks, as after a crash: this shows it up to height {height}; \
+                 caesure import brings the index up to date"
+            ),
+        }
+        found.push(Event::LedgerSteppedBack { height });
     }
     if is_writer && 0 < report.torn_bytes {
         let size = report.torn_bytes;

@@ -303,6 +303,27 @@ fn an_export_overwrites_nothing_and_leaves_no_part() {
     assert!(!base.path("other").exists() && !base.path("other.incomplete").exists());
 }
 
+/// As after a crash: the blocks are there, and what says where each lies is older.
+#[test]
+fn a_set_that_is_ahead_of_the_index_is_shown_as_far_as_that_goes() {
+    const ENTRY: u64 = 132;
+    let base = Base::new(odd_chain(17_000));
+    let whole = base.done(&["utxo", "info"]);
+    let index = base.path("base/regtest/blocks.idx");
+    let len = fs::metadata(&index).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&index).unwrap().set_len(len - ENTRY).unwrap();
+    let run = base.run(&["utxo", "info"]);
+    let height = whole["height"].as_u64().unwrap() - 1;
+    assert_eq!(run.json["height"], height, "{}", run.stderr);
+    assert!(
+        run.stderr.contains(&format!("up to height {height}; caesure import")),
+        "{}",
+        run.stderr
+    );
+    base.done(&["import"]);
+    assert_eq!(base.done(&["utxo", "info"]), whole);
+}
+
 #[test]
 fn an_export_that_fails_leaves_no_part() {
     // The original's format has two bytes for an index.

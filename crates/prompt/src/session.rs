@@ -407,7 +407,9 @@ fn interpreter(
     engine.on_var(move |name, _, scope| {
         // An assignment to a part of a value is nowhere else seen.
         if c.accesses.fetch_add(1, Ordering::Relaxed).is_multiple_of(ACCESSES) {
-            let bytes: usize = scope.scope().iter_raw().map(|(_, _, value)| weight(value)).sum();
+            let mut values = scope.scope().iter_raw();
+            let add = |sum, value| weight(value, &c.limits).map(|bytes| sum + bytes);
+            let bytes = values.try_fold(0, |sum, (_, _, value)| add(sum, value))?;
             if c.limits.memory < bytes {
                 return fail(format!("the variables hold over {} bytes", c.limits.memory));
             }
@@ -458,16 +460,21 @@ fn register_texts(engine: &mut Engine, context: &Arc<Context>) {
     one::<rhai::Map>(engine, context);
 }
 
-/// The bytes that a value holds, about; those of blocks are counted elsewhere.
-fn weight(value: &Dynamic) -> usize {
+/// The bytes that a value holds, about; those of blocks are counted elsewhere. An error if a map in it
+/// has too many entries.
+fn weight(value: &Dynamic, limits: &Limits) -> Result<usize, Box<EvalAltResult>> {
+    let add = |sum: usize, item: &Dynamic| weight(item, limits).map(|bytes| sum + bytes);
     if let Some(array) = value.read_lock::<rhai::Array>() {
-        array.iter().map(|item| size_of::<Dynamic>() + weight(item)).sum()
+        array.iter().try_fold(size_of::<Dynamic>() * array.len(), add)
     } else if let Some(map) = value.read_lock::<rhai::Map>() {
-        map.iter().map(|(name, item)| 64 + name.len() + weight(item)).sum()
+        if limits.map < map.len() {
+            return fail(format!("a map has over {} entries", limits.map));
+        }
+        map.values().try_fold(map.keys().map(|name| 64 + name.len()).sum(), add)
     } else if let Some(text) = value.read_lock::<rhai::ImmutableString>() {
-        text.len()
+        Ok(text.len())
     } else {
-        value.read_lock::<rhai::Blob>().map_or(0, |blob| blob.len())
+        Ok(value.read_lock::<rhai::Blob>().map_or(0, |blob| blob.len()))
     }
 }
 

@@ -47,7 +47,7 @@ fn what_allocates_without_end_ends_by_its_size() {
     check("a = []; a.pad(1000000000, 1)", "Size of array");
     check("a = []; loop { a = [a] }", "Size of array");
     check("b = blob(1000000000)", "Size of array");
-    check("m = #{}; i = 0; loop { m[i.to_string()] = 1; i += 1 }", "variables hold over");
+    check("m = #{}; i = 0; loop { m[i.to_string()] = 1; i += 1 }", "a map has over");
     check(
         "a = [0, 0]; b = []; b.pad(900, 1); a.pad(900, 0); for i in 0..900 { a[i] = b }; loop { }",
         "variables hold over",
