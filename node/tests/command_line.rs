@@ -565,14 +565,17 @@ fn a_program_ends_with_its_terminal_unless_it_was_begun_to_outlive_it() {
     let world = World::new();
     let words = "generate --profile sig --blocks 3000 --txs 1000000 --pool 9000 --out x.dat";
     for outlives in [false, true] {
-        let mut command = world.command(&words.split(' ').collect::<Vec<_>>());
-        if outlives {
-            let mut nohup = Command::new("nohup");
-            nohup.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
-            nohup.current_dir(world.0.path()).env_clear();
-            command = nohup;
-        }
-        let mut child = Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
+        let program = world.command(&words.split(' ').collect::<Vec<_>>());
+        // The test itself may have been begun in either way.
+        let mut command = match outlives {
+            true => Command::new("nohup"),
+            false => Command::new("env"),
+        };
+        command.args((!outlives).then_some("--default-signal=HUP"));
+        command.arg(program.get_program()).args(program.get_args());
+        command.current_dir(world.0.path()).env_clear();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = Running::start(&mut command);
         wait_until("the file is begun", || world.path("x.dat").exists());
         let pid = Pid::from_child(&child);
         kill_process(pid, Signal::HUP).unwrap();
