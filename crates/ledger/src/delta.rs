@@ -1,5 +1,5 @@
 use caesure_consensus::Coin;
-use caesure_wire::{Block, OutPoint, Txid};
+use caesure_wire::{Block, Txid};
 use hashbrown::HashTable;
 
 use crate::coin::{code_of, push_coin, push_head};
@@ -89,10 +89,11 @@ impl Delta {
             let head = record.len();
             let code = code_of(resolved.height, tx_index == 0);
             push_head(&mut record, txid, code, kept.len(), number);
+            let hash = log.hasher().of_txid(txid);
             for &vout in &kept {
                 let output = tx.output(vout as usize);
                 made += output.value;
-                created.push((log.key(&OutPoint { txid: *txid, vout }), record.len()));
+                created.push((log.hasher().key_of(hash, vout), record.len()));
                 push_coin(&mut record, head, vout, output.value, output.script_pubkey);
             }
         }

@@ -407,9 +407,8 @@ fn interpreter(
     engine.on_var(move |name, _, scope| {
         // An assignment to a part of a value is nowhere else seen.
         if c.accesses.fetch_add(1, Ordering::Relaxed).is_multiple_of(ACCESSES) {
-            let mut values = scope.scope().iter_raw();
-            let add = |sum, value| weight(value, &c.limits).map(|bytes| sum + bytes);
-            let bytes = values.try_fold(0, |sum, (_, _, value)| add(sum, value))?;
+            let values = scope.scope().iter_raw().map(|(_, _, value)| weight(value, &c.limits));
+            let bytes = values.sum::<Result<usize, _>>()?;
             if c.limits.memory < bytes {
                 return fail(format!("the variables hold over {} bytes", c.limits.memory));
             }
@@ -463,14 +462,13 @@ fn register_texts(engine: &mut Engine, context: &Arc<Context>) {
 /// The bytes that a value holds, about; those of blocks are counted elsewhere. An error if a map in it
 /// has too many entries.
 fn weight(value: &Dynamic, limits: &Limits) -> Result<usize, Box<EvalAltResult>> {
-    let add = |sum: usize, item: &Dynamic| weight(item, limits).map(|bytes| sum + bytes);
     if let Some(array) = value.read_lock::<rhai::Array>() {
-        array.iter().try_fold(size_of::<Dynamic>() * array.len(), add)
+        array.iter().map(|item| Ok(size_of::<Dynamic>() + weight(item, limits)?)).sum()
     } else if let Some(map) = value.read_lock::<rhai::Map>() {
         if limits.map < map.len() {
             return fail(format!("a map has over {} entries", limits.map));
         }
-        map.values().try_fold(map.keys().map(|name| 64 + name.len()).sum(), add)
+        map.iter().map(|(name, item)| Ok(64 + name.len() + weight(item, limits)?)).sum()
     } else if let Some(text) = value.read_lock::<rhai::ImmutableString>() {
         Ok(text.len())
     } else {

@@ -54,12 +54,9 @@ impl Source {
         Ok(Self { reader: RecordReader::new(Box::new(file)), followed, reported: 0 })
     }
 
-    /// Returns the next record; none at the end, and where the next may have to be waited for.
+    /// Returns the next record; none where it may have to be waited for.
     pub(crate) fn next(&mut self) -> Result<Option<Record>, Error> {
-        let record = match self.followed {
-            Some(_) => self.reader.next_record()?,
-            None => self.reader.next_read()?,
-        };
+        let record = self.reader.next_read()?;
         let skipped = self.reader.skipped();
         if record.is_some() && self.reported < skipped {
             eprintln!("catlog: {} bytes are no record and were skipped", skipped - self.reported);
@@ -70,7 +67,10 @@ impl Source {
 
     /// Waits for more; returns false when nothing more can come.
     pub(crate) fn wait(&mut self) -> Result<bool, Error> {
-        let Some(followed) = &mut self.followed else { return self.reader.has_more() };
+        if self.reader.has_more()? {
+            return Ok(true);
+        }
+        let Some(followed) = &mut self.followed else { return Ok(false) };
         std::thread::sleep(TURN);
         // While it is renamed there may be none.
         let Ok(now) = fs::metadata(&followed.path) else { return Ok(true) };
