@@ -39,7 +39,7 @@ impl Ledger {
         let (log_path, table_path) = paths(folder);
         let disk = Disk(options.watch);
         let log = Log::open(log_path.clone(), params.magic, secret(), disk.clone(), true)?;
-        let log = log.expect("a writer makes the log");
+        let log = log.expect("a writer makes the log").chunks_from(options.chunks_from);
         if log.record(FILE_HEAD)?.is_some() {
             return Err(Error::NotEmpty { path: log_path }.into());
         }

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use caesure_consensus::Work;
 use caesure_wire::{BlockHash, DecodeError, OutPoint, Reader};
@@ -28,6 +29,8 @@ const PART: u64 = 1 << 28;
 const OVERLAP: usize = 64 << 20;
 /// No record is longer: a block of four million bytes makes one of less than eight.
 const RECORD_MAX: usize = 32 << 20;
+/// How much of a long log is made at once: a large page.
+static CHUNK: [u8; 2 << 20] = [0; 2 << 20];
 /// Room for all places that a slot can have.
 const PARTS: usize = 1 << 12;
 /// The payload of a block's record before its coins.
@@ -156,7 +159,21 @@ pub(crate) struct Log {
     secret: [u64; 2],
     hasher: Hasher,
     len: AtomicU64,
+    /// Up to where the writer's file is made, at most: chunks end with zeros.
+    made: AtomicU64,
+    /// From which length on chunks are.
+    chunks_from: u64,
     parts: Box<[OnceLock<Part>]>,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let len = self.len();
+        if len < *self.made.get_mut() {
+            // The next start does it otherwise.
+            let _ = self.disk.set_len(&self.file, &self.path, len);
+        }
+    }
 }
 
 impl Log {
@@ -212,7 +229,7 @@ impl Log {
     fn of_file(file: File, path: PathBuf, network: [u8; 4], disk: Disk) -> Result<Self, Error> {
         let len = file.metadata().map_err(Error::io(&path))?.len();
         let mut head = [0; HEAD_LEN];
-        std::os::unix::fs::FileExt::read_exact_at(&file, &mut head, 0).map_err(Error::io(&path))?;
+        file.read_exact_at(&mut head, 0).map_err(Error::io(&path))?;
         let is_whole = crc32fast::hash(&head[..28]).to_le_bytes() == head[28..];
         let is_newer = head[..7] == MAGIC[..7] && head[7] != MAGIC[7];
         if is_newer || (is_whole && (head[..8] != MAGIC || head[8..12] != network)) {
@@ -224,8 +241,9 @@ impl Log {
         let (words, _) = head[12..28].as_chunks();
         let secret = [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])];
         let parts = (0..PARTS).map(|_| OnceLock::new()).collect();
-        let (hasher, len) = (Hasher::new(secret), AtomicU64::new(len));
-        Ok(Self { file, path, disk, secret, hasher, len, parts })
+        let (len, made) = (AtomicU64::new(len), AtomicU64::new(len));
+        let hasher = Hasher::new(secret);
+        Ok(Self { file, path, disk, secret, hasher, len, made, chunks_from: u64::MAX, parts })
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -264,13 +282,45 @@ impl Log {
         record[4..8].copy_from_slice(name);
         let crc = checksum(&record[4..8], &record[PREFIX..]);
         record[8..PREFIX].copy_from_slice(&crc.to_le_bytes());
-        if let Err(error) = self.disk.write(&self.file, &self.path, at, record) {
-            // Half a record would be cut at the next start; better now, if the disk lets us.
-            let _ = self.disk.set_len(&self.file, &self.path, at);
-            return Err(error);
+        let end = at + record.len() as u64;
+        let written = self
+            .make_chunks(at, end)
+            .and_then(|made| self.disk.write(&self.file, &self.path, at, record).map(|()| made));
+        match written {
+            Ok(made) => {
+                self.made.store(made, Relaxed);
+                self.len.store(end, Release);
+                Ok(at)
+            }
+            Err(error) => {
+                // Half a record would be cut at the next start; better now, if the disk lets us.
+                let _ = self.disk.set_len(&self.file, &self.path, at);
+                self.made.store(at, Relaxed);
+                Err(error)
+            }
         }
-        self.len.store(at + record.len() as u64, Release);
-        Ok(at)
+    }
+
+    /// Makes room for a record of a long log, and returns how long the file then is: chunks of zeros, each
+    /// written at once, so that the system takes a large page for it and maps it as one. With pages of
+    /// 4 KiB, address translation takes most of a look-up in a log of gigabytes.
+    fn make_chunks(&self, at: u64, end: u64) -> Result<u64, Error> {
+        let mut made = self.made.load(Relaxed).max(at);
+        if self.chunks_from < end {
+            let chunk = CHUNK.len() as u64;
+            made = made.next_multiple_of(chunk);
+            while made < end {
+                self.disk.write(&self.file, &self.path, made, &CHUNK)?;
+                made += chunk;
+            }
+        }
+        Ok(made.max(end))
+    }
+
+    /// Makes chunks ahead from some length on.
+    pub(crate) const fn chunks_from(mut self, len: u64) -> Self {
+        self.chunks_from = len;
+        self
     }
 
     /// Bytes from `at` on, `max` of them or up to the end.
@@ -452,13 +502,30 @@ impl Log {
     /// Cuts what lies behind `len`, before anybody has looked at it.
     pub(crate) fn truncate(&self, len: u64) -> Result<(), Error> {
         self.disk.set_len(&self.file, &self.path, len)?;
-        self.len.store(len, Release);
+        self.end_at(len);
         Ok(())
     }
 
     /// Stops at `len`, without a change to the file.
     pub(crate) fn end_at(&self, len: u64) {
+        self.made.store(len, Relaxed);
         self.len.store(len, Release);
+    }
+
+    /// How many bytes there are from `end` on before the zeros that end the file. They are not looked at
+    /// through the map: the writer may cut them meanwhile.
+    pub(crate) fn bytes_behind(&self, end: u64) -> Result<u64, Error> {
+        let (mut bytes, mut at, mut last) = (vec![0; 1 << 16], end, end);
+        loop {
+            let count = self.file.read_at(&mut bytes, at).map_err(Error::io(&self.path))?;
+            if count == 0 {
+                return Ok(last - end);
+            }
+            if let Some(nonzero) = bytes[..count].iter().rposition(|byte| *byte != 0) {
+                last = at + nonzero as u64 + 1;
+            }
+            at += count as u64;
+        }
     }
 
     pub(crate) fn sync(&self) -> Result<(), Error> {

@@ -96,8 +96,8 @@ impl Ledger {
             redone => redone?,
         };
         let shared = &ledger.shared;
-        report.torn_bytes = shared.log.len() - end;
-        match is_writer && 0 < report.torn_bytes {
+        report.torn_bytes = shared.log.bytes_behind(end)?;
+        match is_writer && end < shared.log.len() {
             true => shared.log.truncate(end)?,
             false => shared.log.end_at(end),
         }
@@ -120,6 +120,7 @@ impl Ledger {
         saved: Option<(Trailer, Source)>,
         report: &mut OpenReport,
     ) -> Result<(Self, u64), Error> {
+        let log = log.chunks_from(options.chunks_from);
         let (trailer, source) = saved.unzip();
         let base = trailer.as_ref().map_or(genesis, |trailer| trailer.base);
         let mut ledger = Self::with(log, folder.to_owned(), base, options.clone(), source)?;

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use caesure_ledger::{Error, Ledger, OpenReport};
+use caesure_ledger::{Error, Ledger, OpenReport, Options};
 use caesure_wire::{BlockHash, OutPoint};
 
 use crate::disk::files;
 use crate::naive::{Naive, Random, difference, outpoint, spend, summary};
-use crate::pair::{Pair, assert_set, cases, open};
+use crate::pair::{Pair, assert_set, cases, open, open_with};
 
 /// A chain of 40 blocks with two forks and a checkpoint in the middle, closed again.
 fn prepare(folder: &Path) -> Naive {
@@ -222,6 +222,61 @@ fn a_log_cut_anywhere_gives_the_worlds_of_its_whole_records() {
             assert_set(&pair.world(hash), pair.naive.set(hash));
         }
     }
+}
+
+/// What a process that is killed leaves of a long log, and what one that stops does.
+#[test]
+fn chunks_that_a_log_is_made_in_end_with_zeros_that_are_no_damage() {
+    let [folder, killed] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let log = folder.path().join("ledger.log");
+    let naive = prepare(folder.path());
+    let len = fs::metadata(&log).unwrap().len();
+    let options = Options { horizon: naive.horizon, chunks_from: len + 400, ..Options::default() };
+    let (ledger, _) = open_with(folder.path(), &naive, options.clone()).unwrap();
+    let mut pair = Pair { naive, ledger };
+    let mut lens = Vec::new();
+    for _ in 0..3 {
+        let tip = pair.ledger.tip().info().hash;
+        pair.add(tip, &[], 1);
+        lens.push((pair.ledger.reader().log_len(), fs::metadata(&log).unwrap().len()));
+    }
+    let chunk = 2 << 20;
+    assert_eq!(lens[0].0, lens[0].1, "a short log ends with its last record");
+    assert!(lens[2].0 < chunk, "all of it lies in what would be the first chunk");
+    assert_eq!(lens[2].0, lens[2].1, "what is begun without a chunk is ended so");
+    // A block of records as long as a chunk: from the next one on, chunks are made.
+    let tip = pair.ledger.tip().info().hash;
+    let coin = outpoint_of_many(&mut pair, tip);
+    let (end, file) = (pair.ledger.reader().log_len(), fs::metadata(&log).unwrap().len());
+    assert!(chunk < end && end < file && file % chunk == 0, "{end} of {file}");
+    for (path, bytes) in files(folder.path()) {
+        fs::write(killed.path().join(path.file_name().unwrap()), bytes).unwrap();
+    }
+    assert!(pair.ledger.tip().get(&coin).unwrap().is_some());
+    let naive = pair.naive.clone();
+    drop(pair.ledger);
+    assert_eq!(fs::metadata(&log).unwrap().len(), end, "a clean end cuts the zeros");
+    let left = killed.path().join("ledger.log");
+    for torn in [0, 100] {
+        let mut bytes = fs::read(&left).unwrap();
+        bytes.resize(usize::try_from(file).unwrap(), 0);
+        bytes[usize::try_from(end).unwrap()..][..torn].fill(7);
+        fs::write(&left, bytes).unwrap();
+        let (ledger, report) = open_with(killed.path(), &naive, options.clone()).unwrap();
+        assert_eq!(report.torn_bytes, torn as u64);
+        assert_eq!(fs::metadata(&left).unwrap().len(), end);
+        assert_set(&ledger.tip(), naive.set(&naive.now.tip));
+    }
+}
+
+/// Adds a block whose record is longer than two MiB, and one after it; returns a coin of the first.
+fn outpoint_of_many(pair: &mut Pair, tip: BlockHash) -> OutPoint {
+    let coin = *pair.naive.set(&tip).keys().next().unwrap();
+    let many = spend(&[coin], &vec![1; 150_000]);
+    let first = outpoint(&many, 0);
+    let tip = pair.add(tip, &[many], 1);
+    pair.add(tip, &[], 1);
+    first
 }
 
 #[test]

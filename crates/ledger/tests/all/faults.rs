@@ -34,6 +34,7 @@ struct Scenario {
     before: Vec<Step>,
     steps: Vec<Step>,
     memory: u64,
+    chunks_from: u64,
 }
 
 /// Why a run stops: the disk failed, as it was to.
@@ -50,10 +51,11 @@ struct Run {
 
 impl Run {
     /// Opens a folder over a disk that may fail.
-    fn open(folder: &Path, naive: &Naive, disk: Arc<Disk>, memory: u64) -> Result<Self, Stop> {
+    fn open(folder: &Path, naive: &Naive, disk: Arc<Disk>, limits: [u64; 2]) -> Result<Self, Stop> {
         let watch: Arc<dyn Watch> = disk.clone();
-        let horizon = naive.horizon;
-        let options = Options { horizon, memory, watch: Some(watch), ..Options::default() };
+        let (horizon, [memory, chunks_from]) = (naive.horizon, limits);
+        let watch = Some(watch);
+        let options = Options { horizon, memory, chunks_from, watch, ..Options::default() };
         let ledger = told(&disk, "open", || open_with(folder, naive, options))?.0;
         let mut pair = Pair { naive: naive.clone(), ledger };
         let allowed = vec![pair.naive.now.clone()];
@@ -154,7 +156,12 @@ fn told<T>(disk: &Disk, what: &str, act: impl FnOnce() -> Result<T, Error>) -> R
 impl Scenario {
     fn new(horizon: u32) -> Self {
         let naive = Naive::new(horizon);
-        Self { naive, before: Vec::new(), steps: Vec::new(), memory: 1 << 30 }
+        let (memory, chunks_from) = (1 << 30, 1 << 30);
+        Self { naive, before: Vec::new(), steps: Vec::new(), memory, chunks_from }
+    }
+
+    fn limits(&self) -> [u64; 2] {
+        [self.memory, self.chunks_from]
     }
 
     /// A block on `parent` that spends a coin or two of it and makes a few.
@@ -184,7 +191,7 @@ impl Scenario {
     fn prepare(&self) -> (TempDir, Naive) {
         let folder = tempfile::tempdir().unwrap();
         let disk = Arc::new(Disk::new(folder.path(), None));
-        let Ok(mut run) = Run::open(folder.path(), &self.naive, Arc::clone(&disk), self.memory)
+        let Ok(mut run) = Run::open(folder.path(), &self.naive, Arc::clone(&disk), self.limits())
         else {
             unreachable!("this disk does not fail");
         };
@@ -246,7 +253,7 @@ impl Scenario {
     /// Does all steps, and goes on after a failure where the ledger lets it. Returns what may be found
     /// at the next start.
     fn run(&self, folder: &Path, naive: &Naive, disk: &Arc<Disk>) -> Vec<Snapshot> {
-        let Ok(mut run) = Run::open(folder, naive, Arc::clone(disk), self.memory) else {
+        let Ok(mut run) = Run::open(folder, naive, Arc::clone(disk), self.limits()) else {
             return vec![naive.now.clone()];
         };
         for step in &self.steps {
@@ -324,7 +331,14 @@ fn adds(blocks: &[BlockHash]) -> Vec<Step> {
 
 #[test]
 fn a_failure_while_blocks_are_appended_loses_none_that_was_synced() {
+    for chunks_from in [1 << 30, 0] {
+        appended(chunks_from);
+    }
+}
+
+fn appended(chunks_from: u64) {
     let mut scenario = Scenario::new(8);
+    scenario.chunks_from = chunks_from;
     let genesis = scenario.naive.genesis.hash;
     let first = scenario.chain(genesis, 3);
     scenario.before = adds(&first);
@@ -433,6 +447,7 @@ fn a_failure_anywhere_in_a_random_history_loses_nothing_that_was_synced() {
     for seed in 0..u64::from(cases(40)) {
         let mut random = Random::new(seed);
         let mut scenario = Scenario::new(1 + random.below(5) as u32);
+        scenario.chunks_from = [1 << 30, 0][usize::from(seed % 8 == 3)];
         let mut blocks = vec![scenario.naive.genesis.hash];
         let mut steps = Vec::new();
         for _ in 0..50 {
@@ -466,13 +481,15 @@ fn a_failure_anywhere_in_a_random_history_loses_nothing_that_was_synced() {
 }
 
 fn load(folder: &Path, naive: &Naive, set: &Set, base: BlockInfo, disk: Arc<Disk>) -> bool {
-    let options = Options { watch: Some(disk.clone()), ..Options::default() };
+    let options = Options { watch: Some(disk.clone()), chunks_from: 2000, ..Options::default() };
     let coins: Vec<Result<(OutPoint, Coin), Error>> =
         set.iter().map(|(outpoint, coin)| Ok((*outpoint, coin.clone()))).collect();
     let mut coins = coins.into_iter();
     let hash = hash_serialized(set);
     let loaded = Ledger::load(folder, &naive.params, base, options, &mut coins, hash);
-    assert_eq!(loaded.is_err(), disk.failed().is_some(), "a failure is reported");
+    // That the zeros behind the last record stay when they cannot be cut harms nobody.
+    let failed = disk.failed().filter(|failed| !(loaded.is_ok() && failed.contains("SetLen")));
+    assert_eq!(loaded.is_err(), failed.is_some(), "a failure is reported");
     loaded.is_ok()
 }
 
