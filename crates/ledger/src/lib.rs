@@ -73,6 +73,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use caesure_consensus::{Coin, HeaderTree, Params, Work, subsidy};
 use caesure_wire::{Block, BlockHash, Txid};
+use smallvec::SmallVec;
 
 pub use checkpoint::{Checkpoint, Checkpointed};
 pub use disk::{Change, Watch};
@@ -89,7 +90,7 @@ use disk::Disk;
 use log::{Kind, Log, NO_RECORD, new_record};
 use shared::{Beside, Extras, Shared};
 use spends::Spends;
-use table::{Key, Place, Slot, Source, Table};
+use table::{Key, Place, Slot, Source, Spot, Table};
 use window::{Entry, MAX_WINDOW, Window};
 
 /// A hash map that nobody outside can aim collisions at.
@@ -365,9 +366,9 @@ impl Ledger {
         let shared = &self.shared;
         let (mut spends, mut index) = (shared.spends.writer(), 0);
         for batch in gone.chunks(BATCH) {
-            shared.prefetch(batch, &spends);
-            for &coin in batch {
-                shared.spend(&mut spends, coin, entry.number, index)?;
+            let spots = shared.spots(batch.iter().map(|&(key, _)| key));
+            for (spot, &(_, place)) in spots.into_iter().zip(batch) {
+                shared.spend(&mut spends, (spot, place), entry.number, index)?;
                 index += 1;
             }
         }
@@ -395,14 +396,19 @@ impl Ledger {
         let table = &self.shared.table;
         let mut beside = Vec::new();
         for batch in coins.chunks(BATCH) {
-            batch.iter().for_each(|&(key, _)| table.prefetch(key));
-            batch.iter().for_each(|&(key, _)| table.prefetch_second(key));
-            batch.iter().for_each(|&(key, _)| table.prefetch_room(key));
-            for &(key, place) in batch {
+            let spots = self.shared.spots(batch.iter().map(|&(key, _)| key));
+            let full: SmallVec<[&Spot<'_>; BATCH]> =
+                spots.iter().filter(|spot| spot.is_first_full()).collect();
+            full.into_iter().for_each(Spot::prefetch_room);
+            let groups = table.groups();
+            for (mut spot, &(key, place)) in spots.into_iter().zip(batch) {
+                if table.groups() != groups {
+                    spot = table.spot(key);
+                }
                 let is_same = |other| self.shared.is_same(other, place);
                 let is_in = match are_new {
-                    true => table.insert_new(key, place, is_same)?,
-                    false => table.insert(key, Slot::at(place, false), is_same)?,
+                    true => table.insert_new(spot, place, is_same)?,
+                    false => table.insert(spot, Slot::at(place, false), is_same)?,
                 };
                 if !is_in {
                     beside.push((key, place));

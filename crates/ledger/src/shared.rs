@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::coin::CoinView;
 use crate::log::{BlockHead, Log};
 use crate::spends::{self, Spends};
-use crate::table::{Key, Place, Slot, Table};
+use crate::table::{Key, Place, Slot, Spot, Table};
 use crate::window::{Entry, Window};
 use crate::{BATCH, Error, Map};
 
@@ -120,10 +120,10 @@ impl Shared {
         key: Key,
         outpoint: &OutPoint,
     ) -> Result<Option<Found<'_>>, Error> {
-        let mut found = None;
+        let (spot, mut found) = (self.table.spot(key), None);
         while !self.look_beside(
             entry,
-            key,
+            (key, spot),
             outpoint,
             self.extras.load_any().as_deref(),
             &mut found,
@@ -137,14 +137,14 @@ impl Shared {
     fn look_beside<'a>(
         &'a self,
         entry: &Entry,
-        key: Key,
+        (key, spot): (Key, Spot<'_>),
         outpoint: &OutPoint,
         extras: Option<&Arc<Extras>>,
         found: &mut Option<Found<'a>>,
     ) -> Result<bool, Error> {
         let is_it =
             |view: &CoinView<'_>| *view.txid == outpoint.txid.0 && view.vout == outpoint.vout;
-        let is_in_table = self.table.find(key, |slot: Slot| {
+        let is_in_table = self.table.find(spot, |slot: Slot| {
             let place = self.place(slot)?;
             let view = self.log.coin(place)?;
             if !is_it(&view) {
@@ -199,22 +199,22 @@ impl Shared {
     pub(crate) fn spend(
         &self,
         spends: &mut spends::Writer<'_>,
-        (key, place): (Key, Place),
+        (spot, place): (Spot<'_>, Place),
         number: u16,
         index: usize,
     ) -> Result<(), Error> {
-        if self.table.replace(key, Slot::at(place, false), Slot::spent_by(number, index))? {
+        if self.table.replace(spot, Slot::at(place, false), Slot::spent_by(number, index))? {
             return Ok(());
         }
         spends.insert(place, number);
         let mut other = None;
-        let is_spent = self.table.find(key, |slot| {
+        let is_spent = self.table.find(spot, |slot| {
             other = slot.spender().map(|(number, _)| (slot, number));
             Ok(other.is_some() && self.place(slot)? == place)
         })?;
         if let Some((slot, number)) = other.filter(|_| is_spent) {
             spends.insert(place, number);
-            self.table.replace(key, slot, Slot::at(place, true))?;
+            self.table.replace(spot, slot, Slot::at(place, true))?;
         }
         Ok(())
     }
@@ -227,7 +227,8 @@ impl Shared {
         number: u16,
         index: usize,
     ) -> Result<(), Error> {
-        if !self.table.replace(key, Slot::spent_by(number, index), Slot::at(place, false))? {
+        let spot = self.table.spot(key);
+        if !self.table.replace(spot, Slot::spent_by(number, index), Slot::at(place, false))? {
             spends.remove(place, number);
         }
         Ok(())
@@ -235,8 +236,9 @@ impl Shared {
 
     /// Takes a coin whose place is known, and that no block alone spends, out of the table.
     pub(crate) fn remove(&self, key: Key, place: Place) -> Result<bool, Error> {
-        Ok(self.table.remove(key, Slot::at(place, false))?
-            || self.table.remove(key, Slot::at(place, true))?)
+        let spot = self.table.spot(key);
+        Ok(self.table.remove(spot, Slot::at(place, false))?
+            || self.table.remove(spot, Slot::at(place, true))?)
     }
 
     /// Whether the coin at a place is in a block's world, which may have left the table since the place
@@ -247,10 +249,9 @@ impl Shared {
         Ok(found.is_some_and(|found| found.place == place))
     }
 
-    /// Asks for the lines where coins lie in the table, and among what is spent.
-    pub(crate) fn prefetch(&self, coins: &[(Key, Place)], spends: &spends::Writer<'_>) {
-        coins.iter().for_each(|&(key, _)| self.table.prefetch(key));
-        coins.iter().for_each(|&(_, place)| spends.prefetch(place));
+    /// Finds where coins lie in the table, and asks for the lines.
+    pub(crate) fn spots(&self, keys: impl Iterator<Item = Key>) -> SmallVec<[Spot<'_>; BATCH]> {
+        keys.map(|key| self.table.spot(key)).inspect(Spot::prefetch).collect()
     }
 
     pub(crate) fn keys(&self, outpoints: &[OutPoint]) -> Vec<Key> {
@@ -266,26 +267,21 @@ impl Shared {
         mut visit: impl FnMut(usize, Option<Found<'a>>),
     ) -> Result<(), Error> {
         let mut extras = self.extras.load_any();
-        let mut slots = SmallVec::<[Slot; BATCH]>::new();
         for (batch, (keys, outpoints)) in
             keys.chunks(BATCH).zip(outpoints.chunks(BATCH)).enumerate()
         {
-            keys.iter().for_each(|&key| self.table.prefetch(key));
-            slots.clear();
-            let mut others = SmallVec::<[Key; BATCH]>::new();
-            for &key in keys {
-                match self.table.peek(key) {
-                    Some(slot) => slots.push(slot),
-                    None => others.push(key),
-                }
+            let spots = self.spots(keys.iter().copied());
+            let mut hints: SmallVec<[_; BATCH]> = spots.iter().map(Spot::peek).collect();
+            for (spot, hint) in spots.iter().zip(&mut hints) {
+                *hint = hint.or_else(|| spot.peek_second());
             }
-            slots.extend(others.iter().filter_map(|&key| self.table.peek_second(key)));
-            let places = || slots.iter().filter_map(|slot| slot.place());
+            let places = || hints.iter().filter_map(|hint| hint.and_then(Slot::place));
             places().for_each(|place| self.log.prefetch(place));
             places().for_each(|place| self.log.prefetch_rest(place));
-            for (at, (&key, outpoint)) in keys.iter().zip(outpoints).enumerate() {
+            for (at, outpoint) in outpoints.iter().enumerate() {
                 let mut found = None;
-                while !self.look_beside(entry, key, outpoint, extras.as_deref(), &mut found)? {
+                let place = (keys[at], spots[at]);
+                while !self.look_beside(entry, place, outpoint, extras.as_deref(), &mut found)? {
                     extras = self.extras.load_any();
                 }
                 visit(batch * BATCH + at, found);

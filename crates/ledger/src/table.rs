@@ -148,43 +148,111 @@ impl Slot {
     const fn word(self, tag: u64) -> u64 {
         tag << TAG_SHIFT | self.0
     }
-
-    const fn is_of(word: u64, tag: u64) -> bool {
-        word >> TAG_SHIFT == tag && word != 0
-    }
 }
 
 /// The slots of a cache line.
 type Bucket = [AtomicU64; WAYS];
 
-/// The words of a bucket's slots that may be the key's, each with its slot. All are compared before the
-/// first is looked at: which one it is cannot be foretold, and a wrong guess costs more.
-#[inline]
-fn matches(bucket: &Bucket, key: Key) -> impl Iterator<Item = (&AtomicU64, u64)> {
+/// A slot, and what was read from it.
+type Seen<'a> = (&'a AtomicU64, u64);
+
+/// The slots of a bucket for whose words something holds. All are compared before the first is looked
+/// at: which one it is cannot be foretold, and a wrong guess costs more.
+#[inline(always)]
+fn which(bucket: &Bucket, is_it: impl Fn(u64) -> bool) -> impl Iterator<Item = Seen<'_>> {
     let words = bucket.each_ref().map(|slot| slot.load(Acquire));
-    let bit = |at: usize| u32::from(words[at] >> TAG_SHIFT == key.tag()) << at;
-    let mut left = (0..WAYS).fold(0, |bits, at| bits | bit(at));
-    let alike = std::iter::from_fn(move || {
+    let mut left = (0..WAYS).fold(0, |bits, at| bits | u32::from(is_it(words[at])) << at);
+    std::iter::from_fn(move || {
         let at = left.trailing_zeros() as usize;
         left &= left.wrapping_sub(1);
         Some((bucket.get(at)?, words[at]))
-    });
-    alike.filter(|(_, word)| *word != 0)
+    })
 }
 
-fn is_full(bucket: &Bucket) -> bool {
-    bucket.iter().all(|slot| slot.load(Relaxed) != 0)
+/// Those that may be of a coin with a tag.
+#[inline(always)]
+fn matches(bucket: &Bucket, tag: u64) -> impl Iterator<Item = Seen<'_>> {
+    which(bucket, move |word| word >> TAG_SHIFT == tag).filter(|(_, word)| *word != 0)
 }
 
-fn peek_bucket(bucket: &Bucket, key: Key) -> Option<Slot> {
-    matches(bucket, key).next().map(|(_, word)| Slot::of(word))
+#[inline]
+fn free(bucket: &Bucket) -> Option<&AtomicU64> {
+    which(bucket, |word| word == 0).next().map(|(slot, _)| slot)
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Group<'a> {
-    header: &'a Header,
-    live: &'a AtomicU32,
-    words: &'a [AtomicU64],
+    segment: &'a Segment,
+    number: usize,
+}
+
+impl<'a> Group<'a> {
+    #[inline]
+    fn buckets(self) -> &'a [Bucket; BUCKETS] {
+        let buckets = self.segment.words.as_slice().as_chunks().0;
+        &buckets.as_chunks().0[self.number % SEGMENT_GROUPS]
+    }
+
+    fn words(self) -> &'a [AtomicU64] {
+        self.buckets().as_flattened()
+    }
+
+    #[inline]
+    fn live(&self) -> &'a AtomicU32 {
+        &self.segment.live[self.number % SEGMENT_GROUPS]
+    }
+}
+
+/// Where the coins of a key lie, until the group is split.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot<'a> {
+    key: Key,
+    group: Group<'a>,
+    buckets: [&'a Bucket; 2],
+}
+
+impl Spot<'_> {
+    /// Asks for the line where a coin most likely lies, or goes.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        mapping::prefetch(self.buckets[0]);
+    }
+
+    /// A slot of the first bucket that may be the key's: a hint of what will be looked at. Without one,
+    /// the line of the second is asked for, where [`peek_second`](Self::peek_second) looks.
+    #[inline]
+    pub(crate) fn peek(&self) -> Option<Slot> {
+        let seen = matches(self.buckets[0], self.key.tag()).next();
+        if seen.is_none() {
+            mapping::prefetch(self.buckets[1]);
+        }
+        seen.map(|(_, word)| Slot::of(word))
+    }
+
+    #[inline]
+    pub(crate) fn peek_second(&self) -> Option<Slot> {
+        matches(self.buckets[1], self.key.tag()).next().map(|(_, word)| Slot::of(word))
+    }
+
+    /// Whether the first bucket is full. The line of the second one is asked for then.
+    #[inline]
+    pub(crate) fn is_first_full(&self) -> bool {
+        let is_full = free(self.buckets[0]).is_none();
+        if is_full {
+            mapping::prefetch(self.buckets[1]);
+        }
+        is_full
+    }
+
+    /// Asks for the lines where coins of the first bucket may go, if the second is full too.
+    pub(crate) fn prefetch_room(&self) {
+        if free(self.buckets[1]).is_none() {
+            let [first, _] = self.key.buckets();
+            let tags = self.buckets[0].iter().map(|slot| slot.load(Relaxed) >> TAG_SHIFT);
+            let buckets = self.group.buckets();
+            tags.for_each(|tag| mapping::prefetch(&buckets[other_bucket(first, tag)]));
+        }
+    }
 }
 
 /// What readers look at in a group, which hardly ever changes: what each insertion changes does not lie
@@ -201,16 +269,17 @@ struct Header {
 impl Deref for Group<'_> {
     type Target = Header;
 
+    #[inline]
     fn deref(&self) -> &Header {
-        self.header
+        &self.segment.headers[self.number % SEGMENT_GROUPS]
     }
 }
 
 #[derive(Debug)]
 struct Segment {
     words: Words,
-    headers: Box<[Header]>,
-    live: Box<[AtomicU32]>,
+    headers: Box<[Header; SEGMENT_GROUPS]>,
+    live: Box<[AtomicU32; SEGMENT_GROUPS]>,
 }
 
 /// A counter in cache lines of its own.
@@ -331,7 +400,7 @@ impl Table {
     /// Appends a group that takes over a part of the directory.
     fn add_group(&self, first: usize, splits: u32, version: Option<u32>) -> Result<usize, Error> {
         let number = self.groups();
-        let group = self.segment(number)?;
+        let group = self.new_group(number)?;
         group.first.store(u32::try_from(first).unwrap_or(u32::MAX), Relaxed);
         group.splits.store(splits, Relaxed);
         group.version.store(version.unwrap_or(NOT_LOADED), Release);
@@ -348,7 +417,7 @@ impl Table {
     /// has taken over.
     fn settle_splits(&self) {
         for number in 0..self.groups() {
-            let Ok(group) = self.segment(number) else { continue };
+            let group = self.group(number);
             let first = usize::try_from(group.first.load(Relaxed)).unwrap_or(usize::MAX);
             let own = |entry: &&AtomicU32| entry.load(Relaxed) as usize == number;
             let (entries, shift) = self.directory();
@@ -357,24 +426,21 @@ impl Table {
         }
     }
 
-    /// The segment's part that holds a group, made if there is none.
+    /// A group that is there.
     #[inline]
-    fn segment(&self, number: usize) -> Result<Group<'_>, Error> {
+    fn group(&self, number: usize) -> Group<'_> {
         let segment = self.segments.get(number / SEGMENT_GROUPS).and_then(OnceLock::get);
-        let segment = match segment {
-            Some(segment) => segment,
-            None => self.new_segment(number / SEGMENT_GROUPS)?,
-        };
-        let at = number % SEGMENT_GROUPS;
-        let words = &segment.words.as_slice()[at * GROUP_SLOTS..(at + 1) * GROUP_SLOTS];
-        Ok(Group { header: &segment.headers[at], live: &segment.live[at], words })
+        Group { segment: segment.expect("a segment is made before its groups"), number }
     }
 
-    #[cold]
-    fn new_segment(&self, index: usize) -> Result<&Segment, Error> {
+    /// The place of a group, whose segment is made if there is none.
+    fn new_group(&self, number: usize) -> Result<Group<'_>, Error> {
+        let index = number / SEGMENT_GROUPS;
         let place = self.segments.get(index).ok_or(Error::TableFull)?;
-        let segment = self.make_segment(index)?;
-        Ok(place.get_or_init(|| segment))
+        if place.get().is_none() {
+            let _ = place.set(self.make_segment(index)?);
+        }
+        Ok(self.group(number))
     }
 
     fn make_segment(&self, index: usize) -> Result<Segment, Error> {
@@ -393,28 +459,38 @@ impl Table {
             })
         };
         let words = words.map_err(Error::io(&self.folder))?;
-        let headers = (0..SEGMENT_GROUPS).map(|_| Header::default()).collect();
-        let live = (0..SEGMENT_GROUPS).map(|_| AtomicU32::new(0)).collect();
+        let headers = Box::new(std::array::from_fn(|_| Header::default()));
+        let live = Box::new(std::array::from_fn(|_| AtomicU32::new(0)));
         Ok(Segment { words, headers, live })
     }
 
-    /// A group, taken from the checkpoint if that is where it still lies.
+    /// Where the coins of a key lie.
+    #[inline(always)]
+    pub(crate) fn spot(&self, key: Key) -> Spot<'_> {
+        let group = self.group(self.number(key));
+        let buckets = group.buckets();
+        Spot { key, group, buckets: key.buckets().map(|bucket| &buckets[bucket]) }
+    }
+
+    /// Takes a group from the checkpoint if that is where it still lies. Returns its version.
     #[inline]
-    fn group(&self, number: usize) -> Result<Group<'_>, Error> {
-        let group = self.segment(number)?;
-        if group.version.load(Acquire) == NOT_LOADED {
-            self.load(number, group)?;
+    fn loaded(&self, group: Group<'_>) -> Result<u32, Error> {
+        let version = group.version.load(Acquire);
+        if version != NOT_LOADED {
+            return Ok(version);
         }
-        Ok(group)
+        self.load(group)?;
+        Ok(group.version.load(Acquire))
     }
 
     #[cold]
-    fn load(&self, number: usize, group: Group<'_>) -> Result<(), Error> {
+    fn load(&self, group: Group<'_>) -> Result<(), Error> {
         let _one_at_a_time = self.loading.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if group.version.load(Acquire) != NOT_LOADED {
             return Ok(());
         }
         let source = self.source.as_ref().expect("only a checkpoint has groups to load");
+        let number = group.number;
         let offset = (number as u64 + 1) * GROUP_BYTES as u64;
         let mut bytes = vec![0; GROUP_BYTES];
         std::os::unix::fs::FileExt::read_exact_at(&source.file, &mut bytes, offset)
@@ -426,7 +502,7 @@ impl Table {
         let splits = group.splits.load(Relaxed);
         let prefix = (first & ((1 << SPLITS) - 1)) >> (SPLITS - splits);
         let mut live = 0;
-        for (word, bytes) in group.words.iter().zip(bytes.as_chunks().0) {
+        for (word, bytes) in group.words().iter().zip(bytes.as_chunks().0) {
             let value = u64::from_le_bytes(*bytes);
             // Slots that a split has taken away since are left out.
             let is_own = splits == 0 || value >> (64 - splits) == prefix;
@@ -435,65 +511,9 @@ impl Table {
                 live += 1;
             }
         }
-        group.live.store(live, Relaxed);
+        group.live().store(live, Relaxed);
         group.version.store(0, Release);
         Ok(())
-    }
-
-    /// Asks for the line where a coin most likely lies, or goes.
-    pub(crate) fn prefetch(&self, key: Key) {
-        if let Some([first, _]) = self.bucket_pair(key) {
-            mapping::prefetch(first);
-        }
-    }
-
-    /// All buckets of the key's group, wherever that lies.
-    #[inline]
-    fn buckets(&self, key: Key) -> Option<&[Bucket]> {
-        Some(self.segment(self.number(key)).ok()?.words.as_chunks().0)
-    }
-
-    /// The two of the key.
-    #[inline]
-    fn bucket_pair(&self, key: Key) -> Option<[&Bucket; 2]> {
-        let buckets = self.buckets(key)?;
-        Some(key.buckets().map(|bucket| &buckets[bucket]))
-    }
-
-    /// A slot of the first bucket that may be the key's: a hint of what will be looked at. Without one,
-    /// the line of the second is asked for, where `peek_second` looks.
-    pub(crate) fn peek(&self, key: Key) -> Option<Slot> {
-        let [first, second] = self.bucket_pair(key)?;
-        let slot = peek_bucket(first, key);
-        if slot.is_none() {
-            mapping::prefetch(second);
-        }
-        slot
-    }
-
-    pub(crate) fn peek_second(&self, key: Key) -> Option<Slot> {
-        peek_bucket(self.bucket_pair(key)?[1], key)
-    }
-
-    /// Asks for the line of the second bucket where the first one is full.
-    pub(crate) fn prefetch_second(&self, key: Key) {
-        if let Some([first, second]) = self.bucket_pair(key)
-            && is_full(first)
-        {
-            mapping::prefetch(second);
-        }
-    }
-
-    /// Asks for the lines where coins of the first bucket may go, where both are full.
-    pub(crate) fn prefetch_room(&self, key: Key) {
-        let [first, second] = key.buckets();
-        if let Some(buckets) = self.buckets(key)
-            && is_full(&buckets[first])
-            && is_full(&buckets[second])
-        {
-            let tags = buckets[first].iter().map(|slot| slot.load(Relaxed) >> TAG_SHIFT);
-            tags.for_each(|tag| mapping::prefetch(&buckets[other_bucket(first, tag)]));
-        }
     }
 
     /// Looks at the slots that may be the key's, until `look` says that one is; whether one is.
@@ -501,24 +521,23 @@ impl Table {
     /// What `look` said, an error too, counts only if the slot is the same afterwards; else all is done
     /// again.
     #[inline(always)]
-    pub(crate) fn find(
-        &self,
-        key: Key,
+    pub(crate) fn find<'a>(
+        &'a self,
+        mut spot: Spot<'a>,
         mut look: impl FnMut(Slot) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
+        let key = spot.key;
         'again: loop {
-            let number = self.number(key);
-            let group = self.group(number)?;
-            let version = group.version.load(Acquire);
+            let version = self.loaded(spot.group)?;
             if version & 1 == 1 {
                 std::hint::spin_loop();
                 continue;
             }
-            let (buckets, _) = group.words.as_chunks();
-            for bucket in key.buckets() {
-                for (slot, word) in matches(&buckets[bucket], key) {
+            for bucket in spot.buckets {
+                for (slot, word) in matches(bucket, key.tag()) {
                     let is_it = look(Slot::of(word));
                     if slot.load(Acquire) != word {
+                        spot = self.spot(key);
                         continue 'again;
                     }
                     if is_it? {
@@ -527,35 +546,38 @@ impl Table {
                 }
             }
             fence(Acquire);
-            if group.version.load(Relaxed) == version && self.number(key) == number {
+            if spot.group.version.load(Relaxed) == version && self.number(key) == spot.group.number
+            {
                 return Ok(false);
             }
+            spot = self.spot(key);
         }
     }
 
-    fn position(&self, key: Key, slot: Slot) -> Result<Option<(Group<'_>, &AtomicU64)>, Error> {
-        let group = self.group(self.number(key))?;
-        let (word, buckets) = (slot.word(key.tag()), group.words.as_chunks::<WAYS>().0);
-        let slots = key.buckets().into_iter().flat_map(|bucket| &buckets[bucket]);
-        let mut slots = slots.filter(|slot| slot.load(Relaxed) == word);
-        Ok(slots.next().map(|slot| (group, slot)))
+    #[inline]
+    fn position<'a>(&self, spot: Spot<'a>, slot: Slot) -> Result<Option<&'a AtomicU64>, Error> {
+        self.loaded(spot.group)?;
+        let word = slot.word(spot.key.tag());
+        let slot = |bucket| which(bucket, |other| other == word).next();
+        Ok(spot.buckets.into_iter().find_map(slot).map(|(slot, _)| slot))
     }
 
     /// Says something else of a coin. Gives false if there is none of which `from` is said.
-    pub(crate) fn replace(&self, key: Key, from: Slot, to: Slot) -> Result<bool, Error> {
-        let position = self.position(key, from)?;
-        if let Some((_, slot)) = position {
-            slot.store(to.word(key.tag()), Release);
+    pub(crate) fn replace(&self, spot: Spot<'_>, from: Slot, to: Slot) -> Result<bool, Error> {
+        let position = self.position(spot, from)?;
+        if let Some(slot) = position {
+            slot.store(to.word(spot.key.tag()), Release);
         }
         Ok(position.is_some())
     }
 
     /// Takes a coin out. Gives false if it was not there.
-    pub(crate) fn remove(&self, key: Key, slot: Slot) -> Result<bool, Error> {
-        let position = self.position(key, slot)?;
-        if let Some((group, slot)) = position {
+    pub(crate) fn remove(&self, spot: Spot<'_>, slot: Slot) -> Result<bool, Error> {
+        let position = self.position(spot, slot)?;
+        if let Some(slot) = position {
             slot.store(0, Release);
-            group.live.store(group.live.load(Relaxed) - 1, Relaxed);
+            let live = spot.group.live();
+            live.store(live.load(Relaxed) - 1, Relaxed);
             self.live.0.store(self.live() - 1, Relaxed);
         }
         Ok(position.is_some())
@@ -566,68 +588,67 @@ impl Table {
     /// so that a few coins of one outpoint may be in the table, but never so many as to fill it.
     pub(crate) fn insert_new(
         &self,
-        key: Key,
+        spot: Spot<'_>,
         place: Place,
         mut is_same: impl FnMut(Slot) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
-        let group = self.group(self.number(key))?;
-        let slots = &group.words[key.buckets()[0] * WAYS..][..WAYS];
-        let mut free = None;
-        for slot in slots {
-            let word = slot.load(Relaxed);
-            if word == 0 {
-                free = free.or(Some(slot));
-            } else if Slot::is_of(word, key.tag()) && is_same(Slot::of(word))? {
+        self.loaded(spot.group)?;
+        for (_, word) in matches(spot.buckets[0], spot.key.tag()) {
+            if is_same(Slot::of(word))? {
                 return Ok(false);
             }
         }
-        match free.filter(|_| group.live.load(Relaxed) < GROUP_FULL) {
+        match free(spot.buckets[0]).filter(|_| spot.group.live().load(Relaxed) < GROUP_FULL) {
             Some(slot) => {
-                self.fill(group, slot, key, Slot::at(place, false));
+                self.fill(spot, slot, Slot::at(place, false));
                 Ok(true)
             }
-            None => self.insert(key, Slot::at(place, false), is_same),
+            None => self.insert(spot, Slot::at(place, false), is_same),
         }
     }
 
-    fn fill(&self, group: Group<'_>, at: &AtomicU64, key: Key, slot: Slot) {
+    fn fill(&self, spot: Spot<'_>, at: &AtomicU64, slot: Slot) {
         assert!(slot.0 & PLACE != 0 && slot.0 & BY_BLOCK == 0, "the log ends at one tebibyte");
-        at.store(slot.word(key.tag()), Release);
-        group.live.store(group.live.load(Relaxed) + 1, Relaxed);
+        at.store(slot.word(spot.key.tag()), Release);
+        let live = spot.group.live();
+        live.store(live.load(Relaxed) + 1, Relaxed);
         self.live.0.store(self.live() + 1, Relaxed);
     }
 
     /// Puts a coin in that has a place, if it is not there. Gives false if `is_same` says of
     /// another coin of its buckets that it has the same outpoint: those are kept elsewhere.
-    pub(crate) fn insert(
-        &self,
-        key: Key,
+    pub(crate) fn insert<'a>(
+        &'a self,
+        mut spot: Spot<'a>,
         coin: Slot,
         mut is_same: impl FnMut(Slot) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
+        let (key, tag) = (spot.key, spot.key.tag());
         loop {
-            let group = self.group(self.number(key))?;
-            // In the first bucket if that has room, so that most coins are found at the first look.
-            let mut free = None;
-            for bucket in key.buckets() {
-                let slots = group.words.iter().enumerate().skip(bucket * WAYS).take(WAYS);
-                for (at, word) in slots.map(|(at, slot)| (at, slot.load(Relaxed))) {
-                    if word == 0 {
-                        free = free.or(Some(at));
-                    } else if word & !SPENT == coin.word(key.tag()) & !SPENT {
+            self.loaded(spot.group)?;
+            for bucket in spot.buckets {
+                for (_, word) in matches(bucket, tag) {
+                    if word & !SPENT == coin.word(tag) & !SPENT {
                         return Ok(true);
-                    } else if Slot::is_of(word, key.tag()) && is_same(Slot::of(word))? {
+                    }
+                    if is_same(Slot::of(word))? {
                         return Ok(false);
                     }
                 }
             }
-            if group.live.load(Relaxed) < GROUP_FULL
-                && let Some(at) = free.or_else(|| make_room(group, key.buckets()[0]))
+            // In the first bucket if that has room, so that most coins are found at the first look.
+            if spot.group.live().load(Relaxed) < GROUP_FULL
+                && let Some(slot) = spot
+                    .buckets
+                    .into_iter()
+                    .find_map(free)
+                    .or_else(|| make_room(spot.group, key.buckets()[0]))
             {
-                self.fill(group, &group.words[at], key, coin);
+                self.fill(spot, slot, coin);
                 return Ok(true);
             }
-            self.split(group)?;
+            self.split(spot.group)?;
+            spot = self.spot(key);
         }
     }
 
@@ -637,13 +658,13 @@ impl Table {
         if splits == SPLITS {
             return Err(Error::TableFull);
         }
-        let new_group = self.segment(self.groups())?;
+        let new_group = self.new_group(self.groups())?;
         let bit = 1 << (63 - splits);
         self.deepen(splits + 1);
         group.version.fetch_add(1, Relaxed);
         fence(Release);
         let mut moved = 0;
-        for (from, to) in group.words.iter().zip(new_group.words) {
+        for (from, to) in group.words().iter().zip(new_group.words()) {
             let word = from.load(Relaxed);
             if word & bit != 0 {
                 to.store(word, Relaxed);
@@ -651,15 +672,15 @@ impl Table {
             }
         }
         let first = group.first.load(Relaxed) as usize + (1 << (SPLITS - splits - 1));
-        new_group.live.store(moved, Relaxed);
+        new_group.live().store(moved, Relaxed);
         self.add_group(first, splits + 1, Some(0))?;
         group.splits.store(splits + 1, Relaxed);
-        for slot in group.words {
+        for slot in group.words() {
             if slot.load(Relaxed) & bit != 0 {
                 slot.store(0, Release);
             }
         }
-        group.live.store(group.live.load(Relaxed) - moved, Relaxed);
+        group.live().store(group.live().load(Relaxed) - moved, Relaxed);
         group.version.fetch_add(1, Release);
         Ok(())
     }
@@ -671,18 +692,18 @@ impl Table {
         to: &mut [u64],
         place: impl Fn(Slot) -> Result<Place, Error>,
     ) -> Result<(u32, u32), Error> {
-        let group = self.group(number)?;
+        let group = self.group(number);
         loop {
-            let version = group.version.load(Acquire);
+            let version = self.loaded(group)?;
             if version & 1 == 1 {
                 std::hint::spin_loop();
                 continue;
             }
-            if group.live.load(Acquire) == 0 {
+            if group.live().load(Acquire) == 0 {
                 to.fill(0);
                 return Ok((group.first.load(Relaxed), group.splits.load(Relaxed)));
             }
-            for (to, slot) in to.iter_mut().zip(group.words) {
+            for (to, slot) in to.iter_mut().zip(group.words()) {
                 *to = slot.load(Acquire);
                 while Slot::of(*to).spender().is_some() {
                     // As in `find`: what was read counts only if the slot is the same afterwards.
@@ -735,8 +756,8 @@ pub(crate) fn group_bytes(words: &[u64], bytes: &mut [u8]) -> u32 {
 
 /// Frees a slot of a full bucket: a coin goes to its other bucket, or, where none of the bucket's coins
 /// finds room so, takes the place of one there that does, and so on.
-fn make_room(group: Group<'_>, bucket: usize) -> Option<usize> {
-    let (words, mut path) = (group.words, Vec::<usize>::new());
+fn make_room(group: Group<'_>, bucket: usize) -> Option<&AtomicU64> {
+    let (words, mut path) = (group.words(), Vec::<usize>::new());
     let word = |slot: usize| words[slot].load(Relaxed);
     let slots = |bucket: usize| bucket * WAYS..(bucket + 1) * WAYS;
     let (mut at, mut random) = (bucket, bucket as u64 | 1);
@@ -756,7 +777,7 @@ fn make_room(group: Group<'_>, bucket: usize) -> Option<usize> {
                 hole = from;
             }
             group.version.fetch_add(1, Release);
-            return Some(hole);
+            return Some(&words[hole]);
         }
         random ^= random << 13;
         random ^= random >> 7;

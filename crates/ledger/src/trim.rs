@@ -83,10 +83,10 @@ impl Ledger {
         let mut spends = shared.spends.writer();
         let (mut index, mut left) = (0, Vec::new());
         for batch in spent.chunks(BATCH) {
-            shared.prefetch(batch, &spends);
-            batch.iter().for_each(|&(key, _)| _ = shared.table.peek(key));
-            for &(key, place) in batch {
-                if !shared.table.remove(key, Slot::spent_by(entry.number, index))? {
+            let spots = shared.spots(batch.iter().map(|&(key, _)| key));
+            spots.iter().for_each(|spot| _ = spot.peek());
+            for (spot, &(key, place)) in spots.into_iter().zip(batch) {
+                if !shared.table.remove(spot, Slot::spent_by(entry.number, index))? {
                     if !shared.remove(key, place)? {
                         take_from(&mut beside, key, place);
                     }
@@ -104,7 +104,7 @@ impl Ledger {
             for (key, place) in promoted {
                 let is_same = |other| shared.is_same(other, place);
                 // Some block above may have spent it already.
-                if shared.table.insert(key, Slot::at(place, true), is_same)? {
+                if shared.table.insert(shared.table.spot(key), Slot::at(place, true), is_same)? {
                     take_from(&mut beside, key, place);
                 }
             }

@@ -12,15 +12,19 @@ fn key(place: Place) -> Key {
     Key(mixed ^ mixed >> 31)
 }
 
+fn at(table: &Table, key: Key) -> Spot<'_> {
+    table.spot(key)
+}
+
 fn is_there(table: &Table, place: Place) -> bool {
-    table.find(key(place), |slot| Ok(slot.place() == Some(place))).unwrap()
+    table.find(at(table, key(place)), |slot| Ok(slot.place() == Some(place))).unwrap()
 }
 
 fn insert(table: &Table, place: Place) {
     // Both ways in turn; of the keys none is another's.
     let is_in = match place % 2 {
-        0 => table.insert_new(key(place), place, |_| Ok(false)),
-        _ => table.insert(key(place), Slot::at(place, false), |_| Ok(false)),
+        0 => table.insert_new(at(table, key(place)), place, |_| Ok(false)),
+        _ => table.insert(at(table, key(place)), Slot::at(place, false), |_| Ok(false)),
     };
     assert!(is_in.unwrap(), "{place}");
 }
@@ -69,8 +73,8 @@ fn a_reader_misses_no_coin_while_groups_fill_up_and_are_split() {
     assert!((MANY * 11..MANY * 25 / 2).contains(&bytes), "{bytes} bytes");
 
     for place in (1..=MANY).step_by(3) {
-        assert!(table.remove(key(place), Slot::at(place, false)).unwrap());
-        assert!(!table.remove(key(place), Slot::at(place, false)).unwrap());
+        assert!(table.remove(at(&table, key(place)), Slot::at(place, false)).unwrap());
+        assert!(!table.remove(at(&table, key(place)), Slot::at(place, false)).unwrap());
     }
     assert!((1..=MANY).all(|place| is_there(&table, place) == (place % 3 != 1)));
     assert_eq!(table.live(), MANY - MANY.div_ceil(3));
@@ -87,7 +91,7 @@ fn crowded(coins: Place) -> (tempfile::TempDir, Table) {
     let table = Table::new(1 << 30, folder.path().into(), None).unwrap();
     for place in 1..=coins {
         assert!(alike(place).is_alike(alike(1)));
-        let is_in = table.insert(alike(place), Slot::at(place, false), |_| Ok(false));
+        let is_in = table.insert(at(&table, alike(place)), Slot::at(place, false), |_| Ok(false));
         assert!(is_in.unwrap(), "both buckets have room for {place}");
     }
     (folder, table)
@@ -96,8 +100,9 @@ fn crowded(coins: Place) -> (tempfile::TempDir, Table) {
 #[test]
 fn coins_whose_keys_are_alike_are_told_apart() {
     let (_folder, table) = crowded(16);
-    let is_there =
-        |place| table.find(alike(place), |slot| Ok(slot.place() == Some(place))).unwrap();
+    let is_there = |place| {
+        table.find(at(&table, alike(place)), |slot| Ok(slot.place() == Some(place))).unwrap()
+    };
     assert!((1..=16).all(is_there) && !is_there(17));
 }
 
@@ -109,23 +114,23 @@ fn what_is_said_of_a_slot_that_changes_meanwhile_counts_for_nothing() {
         [|| Ok(true), || Ok(false), || Err(Error::TableFull)];
     for answer in answers {
         let mut seen = Vec::new();
-        let found = table.find(key, |slot| {
+        let found = table.find(at(&table, key), |slot| {
             seen.push(slot);
             match seen.len() {
-                1 => table.replace(key, before, after).and_then(|_| answer()),
+                1 => table.replace(at(&table, key), before, after).and_then(|_| answer()),
                 _ => Ok(true),
             }
         });
         assert!(found.unwrap());
         assert_eq!(seen, [before, after]);
-        assert!(table.replace(key, after, before).unwrap());
+        assert!(table.replace(at(&table, key), after, before).unwrap());
     }
 
     // Nor does the place of a coin whose spender takes it back while it is copied.
     let spent = Slot::spent_by(3, 0);
-    assert!(table.replace(key, before, spent).unwrap());
+    assert!(table.replace(at(&table, key), before, spent).unwrap());
     let mut words = vec![0; GROUP_SLOTS];
-    let stale = |_| table.replace(key, spent, before).map(|_| 77);
+    let stale = |_| table.replace(at(&table, key), spent, before).map(|_| 77);
     table.copy(table.number(key), &mut words, stale).unwrap();
     words.retain(|&word| word != 0);
     assert_eq!(words, [before.word(key.tag())]);
@@ -137,16 +142,27 @@ fn a_coin_that_moves_to_a_bucket_which_was_looked_at_already_is_found() {
     let (first, last) = (alike(1), alike(9));
     let [_, second] = last.buckets();
     let mut seen = Vec::new();
-    let found = table.find(last, |slot| {
+    let found = table.find(at(&table, last), |slot| {
         seen.push(slot.place().unwrap());
         if seen.len() == 8 {
-            assert!(table.remove(first, Slot::at(1, false)).unwrap());
-            assert!(make_room(table.group(table.number(last)).unwrap(), second).is_some());
+            assert!(table.remove(at(&table, first), Slot::at(1, false)).unwrap());
+            assert!(make_room(at(&table, last).group, second).is_some());
         }
         Ok(slot.place() == Some(9))
     });
     assert!(found.unwrap(), "the first bucket is looked at again");
     assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn coins_that_come_by_the_batch_are_found_though_their_group_was_split_meanwhile() {
+    let params = caesure_consensus::Params::new(caesure_consensus::Network::Regtest);
+    let genesis = crate::genesis_info(&params, &caesure_consensus::HeaderTree::new(&params));
+    let ledger = crate::Ledger::in_memory(genesis, 9);
+    let coins: Vec<(Key, Place)> = (1..=MANY).map(|place| (key(place), place)).collect();
+    assert!(ledger.insert_all(&coins, true).unwrap().is_empty());
+    let table = &ledger.shared.table;
+    assert!(64 < table.groups() && (1..=MANY).all(|place| is_there(table, place)));
 }
 
 #[test]
@@ -189,7 +205,9 @@ fn a_slot_without_a_coin_is_nobodys_though_its_bits_are_those_of_a_key() {
     let (_folder, table) = crowded(0);
     let zero = Key(0x1000_0000_0000_0321);
     assert_eq!(zero.tag(), 0);
-    assert!(!table.find(zero, |_| Ok(true)).unwrap() && table.peek(zero).is_none());
-    assert!(table.insert_new(zero, 7, |_| Ok(true)).unwrap());
-    assert_eq!(table.peek(zero).and_then(Slot::place), Some(7));
+    assert!(
+        !table.find(at(&table, zero), |_| Ok(true)).unwrap() && at(&table, zero).peek().is_none()
+    );
+    assert!(table.insert_new(at(&table, zero), 7, |_| Ok(true)).unwrap());
+    assert_eq!(at(&table, zero).peek().and_then(Slot::place), Some(7));
 }
