@@ -48,7 +48,7 @@ impl Settings {
     /// How the ledger is held.
     pub(crate) fn ledger(&self) -> Options {
         let Memory { ledger_memory: memory, sort, .. } = self.memory;
-        Options { horizon: self.horizon, memory, sort, watch: None }
+        Options { horizon: self.horizon, memory, sort, ..Options::default() }
     }
 
     /// For a command that validates nothing.
