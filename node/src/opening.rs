@@ -48,7 +48,10 @@ impl Settings {
     /// How the ledger is held.
     pub(crate) fn ledger(&self) -> Options {
         let Memory { ledger_memory: memory, sort, .. } = self.memory;
-        Options { horizon: self.horizon, memory, sort, ..Options::default() }
+        let mut options = Options { horizon: self.horizon, memory, sort, ..Options::default() };
+        // What of the log is mapped by large pages is resident: not before it outgrows the memory.
+        options.chunks_from = options.chunks_from.max(memory);
+        options
     }
 
     /// For a command that validates nothing.
