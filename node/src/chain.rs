@@ -150,8 +150,9 @@ pub(crate) type OnScriptFault =
 pub(crate) struct Chain {
     pub(crate) params: Arc<Params>,
     pub(crate) tree: HeaderTree,
-    pub(crate) store: Store,
+    /// Dropped before the store, whose lock keeps other writers out.
     pub(crate) ledger: Ledger,
+    pub(crate) store: Store,
     /// How long blocks took.
     pub(crate) times: Arc<Histogram>,
     /// Headers of stored blocks whose parents are not known, by parent.

@@ -111,8 +111,8 @@ pub struct Options {
     /// to files without a name.
     pub sort: u64,
     /// From which length on the log's file grows by two MiB of zeros at once, which are then written over:
-    /// systems with large pages map those as one. Look-ups in a long log take a third less time; a short
-    /// one would be resident as a whole. The zeros are cut at the end.
+    /// systems with large pages map those as one, and look-ups in a long log wait less. A short one would be
+    /// resident as a whole. The zeros are cut at the end.
     pub chunks_from: u64,
     /// Who is told of each change to a file before it is made, if anybody.
     pub watch: Option<Arc<dyn Watch>>,
@@ -168,7 +168,8 @@ pub fn genesis_info(params: &Params, tree: &HeaderTree) -> BlockInfo {
     }
 }
 
-/// The writer's side of the set. One at a time for a folder: the block store's lock sees to it.
+/// The writer's side of the set. One at a time for a folder: the block store's lock sees to it, which is
+/// to be held until this is dropped.
 #[derive(Debug)]
 pub struct Ledger {
     shared: Arc<Shared>,
@@ -190,6 +191,12 @@ pub struct Ledger {
     looked_at: u64,
     /// Set when a change failed half-way: nothing more is changed.
     is_broken: bool,
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.shared.log.cut_zeros();
+    }
 }
 
 /// Of so many coins at once, cache lines are asked for: in loops so short that the processor looks up

@@ -46,7 +46,10 @@ impl Ledger {
         log.truncate(FILE_HEAD)?;
         disk.remove(&table_path)?;
         match append_coins(&log, base, coins, expected) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                log.cut_zeros();
+                Ok(())
+            }
             Err(error) => {
                 // What was written says nothing without the record at its end.
                 let _ = log.truncate(FILE_HEAD);

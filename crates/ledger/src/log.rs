@@ -159,21 +159,11 @@ pub(crate) struct Log {
     secret: [u64; 2],
     hasher: Hasher,
     len: AtomicU64,
-    /// Up to where the writer's file is made, at most: chunks end with zeros.
+    /// The length of the writer's file: chunks end with zeros.
     made: AtomicU64,
     /// From which length on chunks are.
     chunks_from: u64,
     parts: Box<[OnceLock<Part>]>,
-}
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        let len = self.len();
-        if len < *self.made.get_mut() {
-            // The next start does it otherwise.
-            let _ = self.disk.set_len(&self.file, &self.path, len);
-        }
-    }
 }
 
 impl Log {
@@ -307,14 +297,24 @@ impl Log {
     fn make_chunks(&self, at: u64, end: u64) -> Result<u64, Error> {
         let mut made = self.made.load(Relaxed).max(at);
         if self.chunks_from < end {
-            let chunk = CHUNK.len() as u64;
-            made = made.next_multiple_of(chunk);
-            while made < end {
-                self.disk.write(&self.file, &self.path, made, &CHUNK)?;
-                made += chunk;
+            let mut next = made.next_multiple_of(CHUNK.len() as u64);
+            while next < end {
+                self.disk.write(&self.file, &self.path, next, &CHUNK)?;
+                next += CHUNK.len() as u64;
+                made = next;
             }
         }
         Ok(made.max(end))
+    }
+
+    /// Cuts the zeros behind the last record, once the writer is done. Not when the log is dropped:
+    /// readers keep it longer, and another writer may have begun meanwhile. The next start does it if
+    /// this fails.
+    pub(crate) fn cut_zeros(&self) {
+        let (len, made) = (self.len(), self.made.load(Relaxed));
+        if len < made && self.file.metadata().is_ok_and(|metadata| metadata.len() == made) {
+            let _ = self.truncate(len);
+        }
     }
 
     /// Makes chunks ahead from some length on.

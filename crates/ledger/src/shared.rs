@@ -123,7 +123,7 @@ impl Shared {
         let (spot, mut found) = (self.table.spot(key), None);
         while !self.look_beside(
             entry,
-            (key, spot),
+            spot,
             outpoint,
             self.extras.load_any().as_deref(),
             &mut found,
@@ -137,11 +137,12 @@ impl Shared {
     fn look_beside<'a>(
         &'a self,
         entry: &Entry,
-        (key, spot): (Key, Spot<'_>),
+        spot: Spot<'_>,
         outpoint: &OutPoint,
         extras: Option<&Arc<Extras>>,
         found: &mut Option<Found<'a>>,
     ) -> Result<bool, Error> {
+        let key = spot.key;
         let is_it =
             |view: &CoinView<'_>| *view.txid == outpoint.txid.0 && view.vout == outpoint.vout;
         let is_in_table = self.table.find(spot, |slot: Slot| {
@@ -278,10 +279,9 @@ impl Shared {
             let places = || hints.iter().filter_map(|hint| hint.and_then(Slot::place));
             places().for_each(|place| self.log.prefetch(place));
             places().for_each(|place| self.log.prefetch_rest(place));
-            for (at, outpoint) in outpoints.iter().enumerate() {
+            for (at, (spot, outpoint)) in spots.into_iter().zip(outpoints).enumerate() {
                 let mut found = None;
-                let place = (keys[at], spots[at]);
-                while !self.look_beside(entry, place, outpoint, extras.as_deref(), &mut found)? {
+                while !self.look_beside(entry, spot, outpoint, extras.as_deref(), &mut found)? {
                     extras = self.extras.load_any();
                 }
                 visit(batch * BATCH + at, found);

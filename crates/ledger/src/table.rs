@@ -206,7 +206,7 @@ impl<'a> Group<'a> {
 /// Where the coins of a key lie, until the group is split.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spot<'a> {
-    key: Key,
+    pub(crate) key: Key,
     group: Group<'a>,
     buckets: [&'a Bucket; 2],
 }

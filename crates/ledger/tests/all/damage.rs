@@ -269,6 +269,28 @@ fn chunks_that_a_log_is_made_in_end_with_zeros_that_are_no_damage() {
     }
 }
 
+/// Whoever holds a world of a ledger that is gone takes nothing from the one that came after it.
+#[test]
+fn a_world_that_outlives_its_ledger_cuts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let naive = prepare(folder.path());
+    let options = Options { horizon: naive.horizon, chunks_from: 0, ..Options::default() };
+    let (ledger, _) = open_with(folder.path(), &naive, options.clone()).unwrap();
+    let mut pair = Pair { naive, ledger };
+    let tip = pair.ledger.tip().info().hash;
+    outpoint_of_many(&mut pair, tip);
+    let world = pair.ledger.tip();
+    pair.ledger = Ledger::in_memory(pair.naive.genesis, 1);
+    let (ledger, report) = open_with(folder.path(), &pair.naive, options).unwrap();
+    assert_eq!(report.torn_bytes, 0);
+    pair.ledger = ledger;
+    let tip = pair.add(pair.naive.now.tip, &[], 1);
+    drop(world);
+    pair.reopen(folder.path());
+    assert_eq!(pair.ledger.tip().info().hash, tip);
+    assert_set(&pair.ledger.tip(), pair.naive.set(&tip));
+}
+
 /// Adds a block whose record is longer than two MiB, and one after it; returns a coin of the first.
 fn outpoint_of_many(pair: &mut Pair, tip: BlockHash) -> OutPoint {
     let coin = *pair.naive.set(&tip).keys().next().unwrap();
