@@ -124,13 +124,13 @@ fn announce_headers(chain: &mut Chain, path: &Path) -> Result<(), Error> {
 
 /// Judges blocks that are stored and not yet in the ledger: after a stop, or of an adopted file.
 fn connect_stored(chain: &mut Chain, progress: &mut Progress, shows: bool) -> Result<(), Error> {
-    for (done, id) in (1..).zip(chain.ids()) {
+    let open = chain.open_blocks();
+    let over = (chain.tree.len() - open.len()) as u64;
+    for (done, id) in (over + 1..).zip(open) {
         if chain.is_stopped() {
             break;
         }
-        if chain.store.reader().contains(&chain.tree.hash(id)) {
-            chain.offer_stored(id)?;
-        }
+        chain.offer_stored(id)?;
         progress.show(if shows { done } else { 0 }, chain)?;
     }
     chain.drain()

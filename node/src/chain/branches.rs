@@ -1,5 +1,6 @@
 //! Which branches are followed, and the way to those that were not.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use caesure_consensus::{HeaderId, HeaderTree, Work};
@@ -38,8 +39,20 @@ impl Chain {
         self.tree.chain_work(id) < self.tree.chain_work(self.next_tip())
     }
 
-    /// A branch is followed while its work is close to the tip's.
+    /// Whether a block has no more work than the tip, and its branch leaves below the root.
+    fn is_cut_off(&self, id: HeaderId) -> bool {
+        let root = self.ledger.root().hash;
+        let root = self.tree.find(&root).expect("the root's header is in the tree");
+        self.tree.chain_work(id) <= self.tree.chain_work(self.next_tip())
+            && self.tree.fork_point(id, root) != root
+    }
+
+    /// A branch is followed while its work is close to the tip's, and from below the root only if it
+    /// has more.
     pub(super) fn is_wanted(&self, id: HeaderId) -> bool {
+        if self.is_cut_off(id) {
+            return false;
+        }
         let tip = self.next_tip();
         let parent = self.tree.parent(tip).map_or_else(Work::default, |p| self.tree.chain_work(p));
         let proof = self.tree.chain_work(tip) - parent;
@@ -54,7 +67,14 @@ impl Chain {
 
     /// The parent's world is not held: its branch was not followed so far, or lies below the root.
     pub(super) fn fetch_ancestors(&mut self, queued: Queued, body: Arc<Body>) -> Result<(), Error> {
-        let Some(first) = self.first_missing(queued.id, queued.has_sound_ancestors) else {
+        if self.is_cut_off(queued.id) {
+            self.in_flight -= queued.size;
+            self.counts.parked += 1;
+            return Ok(());
+        }
+        let first = self.first_missing(queued.id);
+        let are_sound = |first: &_| queued.has_sound_ancestors || self.are_sound(*first, queued.id);
+        let Some(first) = first.filter(are_sound) else {
             // A body between here and the ledger is not stored, so that nothing can be judged.
             self.in_flight -= queued.size;
             self.counts.skipped += 1;
@@ -62,11 +82,6 @@ impl Chain {
         };
         let parent = self.tree.parent(first).expect("genesis is below the root");
         if !self.ledger.holds(&self.tree.hash(parent)) {
-            if self.tree.chain_work(queued.id) <= self.tree.chain_work(self.tip_id()) {
-                self.in_flight -= queued.size;
-                self.counts.parked += 1;
-                return Ok(());
-            }
             self.rewind(parent)?;
         }
         let (from, to) = (self.tree.height(first), self.tree.height(queued.id));
@@ -90,20 +105,25 @@ impl Chain {
     }
 
     /// The lowest ancestor whose world is not held while its parent's is, or whose parent lies below
-    /// the root; none when a body on the way is not stored, or damaged.
-    pub(super) fn first_missing(&self, id: HeaderId, is_sound: bool) -> Option<HeaderId> {
+    /// the root; none when nothing is missing.
+    fn first_missing(&self, id: HeaderId) -> Option<HeaderId> {
         let mut first = id;
         loop {
             let parent = self.tree.parent(first)?;
-            let hash = self.tree.hash(parent);
-            if self.ledger.holds(&hash) || self.is_below_root(parent) {
-                return Some(first).filter(|first| *first != id || !self.ledger.holds(&hash));
-            }
-            if !is_sound && !self.is_sound(&hash) {
-                return None;
+            let is_held = self.ledger.holds(&self.tree.hash(parent));
+            if is_held || self.is_below_root(parent) {
+                return Some(first).filter(|_| first != id || !is_held);
             }
             first = parent;
         }
+    }
+
+    /// Whether the bodies from an ancestor of a block to its parent are stored and can be read.
+    fn are_sound(&self, first: HeaderId, id: HeaderId) -> bool {
+        (self.tree.height(first)..self.tree.height(id)).all(|height| {
+            let ancestor = self.tree.ancestor(id, height);
+            ancestor.is_some_and(|ancestor| self.is_sound(&self.tree.hash(ancestor)))
+        })
     }
 
     /// Moves the ledger back to an ancestor of its root.
@@ -130,13 +150,28 @@ impl Chain {
             .filter(|&id| tip_work < self.tree.chain_work(id) && !self.tree.is_invalid(id))
             .filter(|&id| self.store.reader().contains(&self.tree.hash(id)))
             .collect();
-        candidates.sort_by_key(|&id| (self.tree.chain_work(id), std::cmp::Reverse(id)));
+        candidates.sort_by_key(|&id| (self.tree.chain_work(id), Reverse(id)));
         candidates.into_iter().rev().find(|&id| {
             let parent = self.tree.parent(id).expect("genesis has the least work");
             self.is_sound(&self.tree.hash(id))
                 && (self.ledger.holds(&self.tree.hash(parent))
-                    || self.first_missing(id, false).is_some())
+                    || self.first_missing(id).is_some_and(|first| self.are_sound(first, id)))
         })
+    }
+
+    /// Stored blocks that the ledger does not have, parents before children, and first the branch with
+    /// most work: a start in the middle of a deep reorganisation goes on with it, instead of back.
+    pub(crate) fn open_blocks(&self) -> Vec<HeaderId> {
+        let is_open = |id: &HeaderId| self.links.is_stored(*id) && !self.is_over(*id);
+        let linked = self.ids().filter(|&id| self.links.is_linked(id) && !self.tree.is_invalid(id));
+        let best = linked.max_by_key(|&id| (self.tree.chain_work(id), Reverse(id)));
+        let branch = std::iter::successors(best, |&id| self.tree.parent(id)).take_while(is_open);
+        let mut open: Vec<HeaderId> = branch.collect();
+        open.reverse();
+        let is_beside = |id: &HeaderId| open.binary_search(id).is_err();
+        let others: Vec<_> = self.ids().filter(|id| is_beside(id) && is_open(id)).collect();
+        open.extend(others);
+        open
     }
 
     /// The stored block with most work up to which all blocks are stored; none in an empty store.

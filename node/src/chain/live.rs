@@ -21,8 +21,8 @@ impl Chain {
     /// stop, take their turn.
     pub(crate) fn go_live(&mut self) {
         self.events = Some(VecDeque::new());
-        let is_open = |id: &HeaderId| self.links.is_linked(*id) && !self.is_over(*id);
-        self.ready = self.ids().filter(is_open).collect();
+        let is_linked = |id: &HeaderId| self.links.is_linked(*id);
+        self.ready = self.open_blocks().into_iter().filter(is_linked).collect();
         self.told = self.tip_id();
         let hash = self.tree.hash(self.told);
         self.tell(ChainEvent::Tip { hash });

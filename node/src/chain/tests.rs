@@ -107,6 +107,14 @@ impl Chain {
         }
     }
 
+    /// Takes a block and does nothing with it yet.
+    fn queue_up(&mut self, (id, bytes): &Made) {
+        let header = Header::from_bytes(bytes.first_chunk().unwrap());
+        assert_eq!(self.tree.accept(&header, NOW), Ok(*id));
+        let queued = self.prepare(*id, bytes.clone(), Origin::default(), false);
+        self.queue.push_back(queued);
+    }
+
     fn settled(&mut self, blocks: &[Made]) {
         self.give(blocks);
         self.drain().unwrap();
@@ -258,11 +266,8 @@ fn what_is_in_flight_keeps_to_its_part_of_the_memory_but_for_a_block_that_is_lar
         }
         chain.drain().unwrap();
         // The last one wins, so that all before it are fetched, beside what is held to half of it.
-        let (id, bytes) = &second[BLOCKS];
-        let header = Header::from_bytes(bytes.first_chunk().unwrap());
-        assert_eq!(chain.tree.accept(&header, NOW), Ok(*id));
-        let queued = chain.prepare(*id, bytes.clone(), Origin::default(), false);
-        chain.queue.push_back(queued);
+        let id = &second[BLOCKS].0;
+        chain.queue_up(&second[BLOCKS]);
         let mut most = 0;
         while !chain.queue.is_empty() || !chain.checking.is_empty() {
             chain.wait();
@@ -345,6 +350,59 @@ fn a_branch_that_begins_deeper_than_the_horizon_is_followed_up_to_its_end() {
     }
     assert!(chain.ledger.holds(&maker.tree.hash(late[5].0)));
     assert_eq!(chain.ledger.tip().info().hash, maker.tree.hash(trunk[29].0));
+}
+
+#[test]
+fn a_start_amid_a_deep_reorganisation_goes_on_with_it() {
+    let params = Params::new(Network::Regtest);
+    let mut maker = Maker::new(&params);
+    let first = maker.branch(HeaderTree::GENESIS, 30, 600, 0);
+    let second = maker.branch(HeaderTree::GENESIS, 31, 600, 1);
+    for is_live in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut chain = open(&folder, &params, 5);
+        chain.settled(&first);
+        chain.settled(&second[..30]);
+        assert_eq!((chain.tip_id(), chain.counts.parked), (first[29].0, 30));
+        chain.queue_up(&second[30]);
+        while !(6..30).contains(&chain.tip_height()) {
+            chain.wait();
+            chain.advance().unwrap();
+        }
+        drop(chain);
+
+        let mut chain = open(&folder, &params, 5);
+        let height = chain.tip_height();
+        assert!((6..30).contains(&height), "{height}");
+        if is_live {
+            chain.go_live();
+        } else {
+            chain.open_blocks().into_iter().for_each(|id| chain.offer_stored(id).unwrap());
+        }
+        chain.drain().unwrap();
+        let connected = u64::from(31 - height);
+        assert_eq!((chain.tip_id(), chain.counts.connected), (second[30].0, connected));
+    }
+}
+
+#[test]
+fn a_branch_with_as_much_work_as_a_block_whose_scripts_still_run_does_not_displace_it() {
+    let params = Params::new(Network::Regtest);
+    let (mut maker, blocks, tx) = funded(&params, &[OP_1], &[]);
+    let other = maker.branch(HeaderTree::GENESIS, 108, 600, 1);
+    let last = maker.with_tx(blocks[107].0, 0, &tx);
+    let tie = maker.empty(other[107].0, 600, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let mut chain = open(&folder, &params, 5);
+    chain.settled(&blocks);
+    chain.settled(&other);
+    [&last, &tie].into_iter().for_each(|made| chain.queue_up(made));
+    while chain.queue.iter().any(|queued| queued.body.is_none()) {
+        chain.wait();
+    }
+    chain.drain().unwrap();
+    assert_eq!((chain.tip_id(), chain.ledger.root().height), (last.0, 104));
+    assert_eq!(chain.counts.parked, 109);
 }
 
 #[test]
