@@ -30,7 +30,7 @@ const OVERLAP: usize = 64 << 20;
 /// No record is longer: a block of four million bytes makes one of less than eight.
 const RECORD_MAX: usize = 32 << 20;
 /// How much of a long log is made at once: a large page.
-static CHUNK: [u8; 2 << 20] = [0; 2 << 20];
+const CHUNK: usize = 2 << 20;
 /// Room for all places that a slot can have.
 const PARTS: usize = 1 << 12;
 /// The payload of a block's record before its coins.
@@ -273,10 +273,7 @@ impl Log {
         let crc = checksum(&record[4..8], &record[PREFIX..]);
         record[8..PREFIX].copy_from_slice(&crc.to_le_bytes());
         let end = at + record.len() as u64;
-        let written = self
-            .make_chunks(at, end)
-            .and_then(|made| self.disk.write(&self.file, &self.path, at, record).map(|()| made));
-        match written {
+        match self.write(at, record) {
             Ok(made) => {
                 self.made.store(made, Relaxed);
                 self.len.store(end, Release);
@@ -291,20 +288,29 @@ impl Log {
         }
     }
 
-    /// Makes room for a record of a long log, and returns how long the file then is: chunks of zeros, each
-    /// written at once, so that the system takes a large page for it and maps it as one. With pages of
-    /// 4 KiB, address translation takes most of a look-up in a log of gigabytes.
-    fn make_chunks(&self, at: u64, end: u64) -> Result<u64, Error> {
-        let mut made = self.made.load(Relaxed).max(at);
-        if self.chunks_from < end {
-            let mut next = made.next_multiple_of(CHUNK.len() as u64);
-            while next < end {
-                self.disk.write(&self.file, &self.path, next, &CHUNK)?;
-                next += CHUNK.len() as u64;
-                made = next;
-            }
+    /// Writes a record, and returns how long the file then is: a long log grows by chunks, each written
+    /// at once, zeros behind its end, so that the system takes a large page for it and maps it as one.
+    /// With pages of 4 KiB, address translation takes most of a look-up in a log of gigabytes.
+    fn write(&self, at: u64, record: &mut Vec<u8>) -> Result<u64, Error> {
+        let (size, made) = (record.len(), self.made.load(Relaxed).max(at));
+        let end = at + size as u64;
+        let mut chunk = made.next_multiple_of(CHUNK as u64);
+        let write = |at, bytes: &[u8]| self.disk.write(&self.file, &self.path, at, bytes);
+        if end <= self.chunks_from || end <= chunk {
+            write(at, record)?;
+            return Ok(made.max(end));
         }
-        Ok(made.max(end))
+        let before = usize::try_from(chunk - at).unwrap_or(size);
+        record.resize(before + (size - before).next_multiple_of(CHUNK), 0);
+        let made = at + record.len() as u64;
+        let (first, chunks) = record.split_at(before);
+        let mut written = write(at, first);
+        for bytes in chunks.chunks(CHUNK) {
+            written = written.and_then(|()| write(chunk, bytes));
+            chunk += CHUNK as u64;
+        }
+        record.truncate(size);
+        written.map(|()| made)
     }
 
     /// Cuts the zeros behind the last record, once the writer is done. Not when the log is dropped:
