@@ -110,9 +110,9 @@ pub struct Options {
     /// How many bytes may be taken to put a set into key order, at least 4 MiB; what is beyond goes
     /// to files without a name.
     pub sort: u64,
-    /// From which length on the log's file grows by two MiB of zeros at once, which are then written over:
-    /// systems with large pages map those as one, and look-ups in a long log wait less. A short one would be
-    /// resident as a whole. The zeros are cut at the end.
+    /// From which length on the log's file grows by two MiB at once, zeros behind its records, which the next
+    /// ones are written over: systems with large pages map those as one, and look-ups in a long log wait
+    /// less. A short one would be resident as a whole. The zeros are cut at the end.
     pub chunks_from: u64,
     /// Who is told of each change to a file before it is made, if anybody.
     pub watch: Option<Arc<dyn Watch>>,
@@ -355,8 +355,8 @@ impl Ledger {
     ) -> Result<(Arc<Entry>, Vec<(Key, Place)>), Error> {
         delta.head.parent_record = parent.record;
         delta.head.write(&mut delta.record);
-        let mut record = std::mem::take(&mut delta.record);
-        let at = self.shared.log.append(Kind::Block, &mut record)?;
+        let record = std::mem::take(&mut delta.record);
+        let at = self.shared.log.append(Kind::Block, record)?;
         let entry = self.shared.enter(&delta.head, at, parent);
         Ok((entry, delta.places(at).collect()))
     }
@@ -438,7 +438,7 @@ impl Ledger {
         assert!(!entry.is_committed(), "a block is extended, then committed");
         let mut record = new_record(Kind::Commit);
         record.extend_from_slice(&entry.record.to_le_bytes());
-        self.shared.log.append(Kind::Commit, &mut record)?;
+        self.shared.log.append(Kind::Commit, record)?;
         self.shared.write().commit(&entry);
         let trimmed = self.trim();
         self.breaks(trimmed)

@@ -67,7 +67,7 @@ impl Ledger {
         self.check()?;
         let mut record = new_record(Kind::Verified);
         record.extend_from_slice(&fees.to_le_bytes());
-        self.shared.log.append(Kind::Verified, &mut record)?;
+        self.shared.log.append(Kind::Verified, record)?;
         self.shared.set_verified_fees(Some(fees));
         self.sync()
     }
@@ -92,11 +92,11 @@ fn append_coins<E: From<Error>>(
         push_head(&mut record, &outpoint.txid, code_of(coin.height, coin.is_coinbase), 1, 0);
         push_coin(&mut record, head, outpoint.vout, coin.value, &coin.script_pubkey);
         if RECORD_LEN <= record.len() {
-            log.append(Kind::Coins, &mut record)?;
+            log.append(Kind::Coins, record)?;
             record = new_record(Kind::Coins);
         }
     }
-    log.append(Kind::Coins, &mut record)?;
+    log.append(Kind::Coins, record)?;
     let found = hash.finish_double();
     if found != expected {
         let (found, expected) = (BlockHash(found), BlockHash(expected));
@@ -106,7 +106,7 @@ fn append_coins<E: From<Error>>(
     let mut record = new_record(Kind::Base);
     push_info(&mut record, &base);
     record.extend_from_slice(&found);
-    log.append(Kind::Base, &mut record)?;
+    log.append(Kind::Base, record)?;
     log.sync()?;
     Ok(())
 }

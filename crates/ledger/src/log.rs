@@ -260,7 +260,7 @@ impl Log {
     }
 
     /// Appends a record, which [`new_record`] began, and returns where it begins.
-    pub(crate) fn append(&self, kind: Kind, record: &mut Vec<u8>) -> Result<u64, Error> {
+    pub(crate) fn append(&self, kind: Kind, mut record: Vec<u8>) -> Result<u64, Error> {
         record.resize(record.len().next_multiple_of(4), 0);
         let at = self.len();
         if RECORD_MAX < record.len() || PART * PARTS as u64 <= at + record.len() as u64 {
@@ -291,13 +291,13 @@ impl Log {
     /// Writes a record, and returns how long the file then is: a long log grows by chunks, each written
     /// at once, zeros behind its end, so that the system takes a large page for it and maps it as one.
     /// With pages of 4 KiB, address translation takes most of a look-up in a log of gigabytes.
-    fn write(&self, at: u64, record: &mut Vec<u8>) -> Result<u64, Error> {
+    fn write(&self, at: u64, mut record: Vec<u8>) -> Result<u64, Error> {
         let (size, made) = (record.len(), self.made.load(Relaxed).max(at));
         let end = at + size as u64;
         let mut chunk = made.next_multiple_of(CHUNK as u64);
         let write = |at, bytes: &[u8]| self.disk.write(&self.file, &self.path, at, bytes);
         if end <= self.chunks_from || end <= chunk {
-            write(at, record)?;
+            write(at, &record)?;
             return Ok(made.max(end));
         }
         let before = usize::try_from(chunk - at).unwrap_or(size);
@@ -309,7 +309,6 @@ impl Log {
             written = written.and_then(|()| write(chunk, bytes));
             chunk += CHUNK as u64;
         }
-        record.truncate(size);
         written.map(|()| made)
     }
 
